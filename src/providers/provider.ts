@@ -1,0 +1,151 @@
+import type { RunKey } from '../pipeline/ids.ts';
+import type { Observation } from '../pipeline/words.ts';
+
+/** Plain JSON: what a provider keeps about a target or a build. Only that provider reads it. */
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+
+/** What a build is made from. Written once, when the trigger is planned; activities read it from the database. */
+export interface BuildSpec {
+  provider: string;
+  /** Where it runs, as `plan` returned it. */
+  target: Json;
+  knot: string;
+  rkey: string;
+  job: string;
+  repo: { did: string; name: string };
+  /** Full commit hash. */
+  commit: string;
+  /** Branch or tag name; what the CI files the build under. */
+  branch: string;
+  tag?: string;
+  kind: string;
+  message: string;
+}
+
+/** A build at its provider. `data` is the provider's own note to itself (Buildkite: organisation and pipeline). */
+export interface BuildRef {
+  id: string;
+  number: number | null;
+  url: string | null;
+  data: Json;
+}
+
+export interface Built {
+  ref: BuildRef;
+  seen: Observation;
+}
+
+export interface CreateRequest {
+  runKey: RunKey;
+  /** Drawn afresh for each POST and stored before it; `find` accepts only builds that carry a known one. */
+  nonce: string;
+  /** When the row for this POST was written (database clock). */
+  postedAt: Date;
+  spec: BuildSpec;
+}
+
+export interface FindRequest {
+  runKey: RunKey;
+  spec: BuildSpec;
+  /** The POSTs made so far for this run key. */
+  posts: { nonce: string; postedAt: Date }[];
+}
+
+export interface LogChunk {
+  text: string;
+  /** Where to go on. */
+  cursor: string;
+  /** Nothing more will come. */
+  complete: boolean;
+}
+
+export interface Limits {
+  /** Requests left in the present window, as the CI last said; null when it never did. */
+  remaining: number | null;
+  limit: number | null;
+  resetAt: Date | null;
+}
+
+export interface Health {
+  ok: boolean;
+  /** One sentence for an operator: what is wrong and what to do, or what was checked. */
+  detail: string;
+}
+
+export interface Capabilities {
+  /** Tells us by webhook; otherwise builds are read every `pollMs`. */
+  webhooks: boolean;
+  /** The same run key always gives the same build, so an unknown outcome needs no search. */
+  idempotentCreate: boolean;
+  retry: boolean;
+  logs: boolean;
+}
+
+/**
+ * A CI behind us. Every call makes at most a few requests, heeds the signal, and throws `ProviderError`.
+ * Nothing here knows Temporal or PostgreSQL; safety of repeated creates is the caller's: a row before each POST.
+ */
+export interface Provider {
+  readonly name: string;
+  readonly capabilities: Capabilities;
+  /** One POST. Throws `ambiguous` errors when the build may exist all the same. */
+  create(request: CreateRequest, signal: AbortSignal): Promise<Built>;
+  /** The builds that our POSTs for this run key made, oldest first: source `api`, our user, commit, target and nonce, no rebuild. */
+  find(request: FindRequest, signal: AbortSignal): Promise<Built[]>;
+  /** Where the builds stand; one that is gone is `cancelled` with an error. */
+  read(refs: BuildRef[], signal: AbortSignal): Promise<Built[]>;
+  /** Asks the CI to stop a build. One that has ended already is success. The ref may come back changed: store it. */
+  cancel(ref: BuildRef, signal: AbortSignal): Promise<BuildRef>;
+  /** Runs what failed in an ended build again, in the same build. */
+  retry(ref: BuildRef, signal: AbortSignal): Promise<BuildRef>;
+  /** The build's log from a cursor on ('' = the beginning). */
+  logs(ref: BuildRef, cursor: string, signal: AbortSignal): Promise<LogChunk>;
+  limits(): Limits;
+  health(signal: AbortSignal): Promise<Health>;
+}
+
+/** What a workflow file's block for a provider means: a target, or a sentence for its author. */
+export type Planned = { ok: true; target: Json } | { ok: false; reason: string };
+
+/** Pure: validates the value under `tack.<provider>` of a workflow file. */
+export type Plan = (options: unknown) => Planned;
+
+/** A verified webhook, cut down to what is needed: bodies hold environment and secrets. */
+export interface Delivery {
+  /** Unique for each request: request id, event and hash of the body. */
+  key: string;
+  event: string;
+  /** The provider's id of the build it is about. */
+  build: string;
+  ref: BuildRef;
+  rebuiltFrom?: string;
+  /** The `tack:*` keys of the build's meta_data, if all three are there: an address, not a proof. */
+  address?: { knot: string; rkey: string; job: string };
+  seen: Observation;
+}
+
+export type WebhookResult =
+  | { kind: 'refused'; status: 400 | 401; reason: string }
+  | { kind: 'ignored'; reason: string }
+  | { kind: 'delivery'; delivery: Delivery };
+
+/** Pure: checks credentials on the raw body and picks the fields. `now` in ms. */
+export type ParseWebhook = (
+  headers: Record<string, string | string[] | undefined>,
+  body: Uint8Array,
+  now: number,
+) => WebhookResult;
+
+/** Slots in a shared rate budget, in the order of their importance. */
+export type Priority = 'cancel' | 'create' | 'read' | 'log';
+
+/** The rate budget of a token, shared by all processes. */
+export interface Limiter {
+  /**
+   * Reserves a slot for a call. The key names the call, so that a repeated one keeps its slot.
+   * Resolves to the time at which it may be made; the past means now.
+   */
+  reserve(bucket: string, key: string, priority: Priority): Promise<Date>;
+  /** The CI said that nothing may come before this time. */
+  block(bucket: string, until: Date): Promise<void>;
+}
