@@ -6,6 +6,6 @@ import { parseInt64 } from './int64.ts';
  * a negative cursor lies before everything.
  */
 export function parseCursor(text: string | null | undefined): bigint | undefined {
-  const value = text == null ? undefined : parseInt64(text);
+  const value = parseInt64(text ?? '');
   return value === 0n ? undefined : value;
 }
