@@ -1,5 +1,12 @@
 import { defineConfig } from 'vitest/config';
 
+if (Number(process.versions.node.split('.')[0]) < 24) {
+  throw new Error(
+    `the tests start the program, which needs Node 24; this is ${process.version}. ` +
+      `'npm test -- <file>' and 'npx vitest run <file>' use the Node of node_modules`,
+  );
+}
+
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
