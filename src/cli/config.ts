@@ -1,0 +1,69 @@
+import { Command, Option } from 'commander';
+import { ConfigError, type Effective, loadConfig, loadToolConfig, type Role } from '../config/index.ts';
+
+const roles = ['up', 'ingest', 'worker', 'server'] as const satisfies readonly Role[];
+
+interface Options {
+  readonly json?: true;
+  readonly for: Role | 'tools';
+}
+
+/** `whorl config`: what holds now and where it comes from, without a secret in it. Exit code 1 when something is wrong. */
+export function configCommand(env = process.env, print: (text: string) => void = (text) => console.log(text)): Command {
+  return new Command('config')
+    .description('print the effective configuration, with secrets hidden; exit code 1 when it has problems')
+    .option('--json', 'as JSON')
+    .addOption(new Option('--for <role>', 'check what this role needs').choices([...roles, 'tools']).default('up'))
+    .action((options: Options) => {
+      const report = inspect(env, options.for);
+      print(options.json ? JSON.stringify(report, undefined, 2) : asText(report));
+      if (report.problems.length > 0) process.exitCode = 1;
+    });
+}
+
+interface Report {
+  readonly settings: readonly Effective[];
+  readonly temporal?: 'configured' | 'embedded';
+  readonly warnings: readonly string[];
+  readonly problems: ConfigError['problems'];
+  readonly error?: string;
+}
+
+function inspect(env: NodeJS.ProcessEnv, role: Options['for']): Report {
+  try {
+    const loaded = role === 'tools' ? loadToolConfig(env) : loadConfig(env, undefined, role);
+    const { config, effective, warnings } = loaded;
+    const temporal = config.temporal.configured ? 'configured' : 'embedded';
+    return { settings: effective, temporal, warnings, problems: [] };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { settings: [], warnings: [], problems: error.problems, error: error.message };
+  }
+}
+
+function asText({ settings, temporal, warnings, error }: Report): string {
+  if (error !== undefined) return error;
+  const rows = settings.map(({ name, value = '', source, from }) => [
+    name,
+    value.replace(/\s*\n\s*/g, ', '),
+    from === name ? source : `${source} ${from}`,
+  ]);
+  const where = temporal === 'configured' ? 'the TEMPORAL_* variables' : 'none set: `whorl up` runs its own';
+  return [
+    ...table([['NAME', 'VALUE', 'SOURCE'], ...rows]),
+    '',
+    `Temporal: ${where}`,
+    ...warnings.map((warning) => `Warning: ${warning}`),
+  ].join('\n');
+}
+
+/** Columns as wide as what is in them, but a long value does not push the last one off the screen. */
+function table(rows: readonly string[][]): string[] {
+  const widths = [0, 1].map((column) => Math.min(60, Math.max(...rows.map((row) => row[column]?.length ?? 0))));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}
