@@ -127,7 +127,7 @@ async function step(what, work) {
     await work();
     say(`done in ${seconds()}`);
   } catch (error) {
-    say(`did not work (${seconds()})`);
+    say(`did not work, ${seconds()}: ${error instanceof Error ? error.message.slice(0, 300) : String(error)}`);
     throw error;
   } finally {
     clearInterval(timer);

@@ -25,7 +25,7 @@ export async function downloadTemporal(node) {
     }).then(
       (file) => install(file.trim()),
       (error) => {
-        throw new Error(`Temporal's own download: ${lastLine(error)}`);
+        throw new Error(`Temporal's own download: ${reason(error)}`);
       },
     );
   } finally {
@@ -153,8 +153,9 @@ function output(command, args, options) {
   });
 }
 
-/** @param {unknown} error */
-function lastLine(error) {
+/** The innermost cause, which is what the last part of the SDK's message says. @param {unknown} error */
+function reason(error) {
   const text = error instanceof Error ? error.message : String(error);
-  return text.trim().split('\n').at(-1) ?? text;
+  const line = text.trim().split('\n').at(-1) ?? text;
+  return line.split('): ').at(-1) ?? line;
 }
