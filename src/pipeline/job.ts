@@ -41,6 +41,14 @@ export function bind(job: Job, attempt: number, build: string): Job {
   return job.bound[attempt] === undefined ? { ...job, bound: { ...job.bound, [attempt]: build } } : job;
 }
 
+/** What two places know about a job, together. */
+export function merge(a: Job, b: Job): Job {
+  let job = say(a, b.own);
+  for (const [attempt, build] of Object.entries(b.bound)) job = bind(job, Number(attempt), build);
+  for (const [build, word] of Object.entries(b.builds)) job = hear(job, build, word);
+  return job;
+}
+
 /** The attempt that a build belongs to. */
 export function attemptOf(job: Job, build: string): number | undefined {
   const entry = Object.entries(job.bound).find(([, id]) => id === build);
@@ -78,9 +86,9 @@ export type Meaning =
  * Turns an observation into a word. Only a read proves that an ended build was opened again and raises the epoch;
  * a notice that contradicts an end may just be late.
  *
- * `next` is the epoch to use when an end is reopened.
+ * `open` is the epoch that the pipeline is in.
  */
-export function interpret(job: Job, seen: Observation, from: 'notice' | 'read', next: number): Meaning {
+export function interpret(job: Job, seen: Observation, from: 'notice' | 'read', open: number): Meaning {
   const known = job.builds[seen.build];
   const epoch = known?.epoch ?? standing(job).epoch;
   const ended = known !== undefined && known.by === 'ci' && isEnd(known.status);
@@ -95,7 +103,7 @@ export function interpret(job: Job, seen: Observation, from: 'notice' | 'read', 
     ...(after === undefined ? {} : { after }),
   };
   if (from === 'read') {
-    if (ended && !isEnd(seen.status)) return { kind: 'word', word: { ...word, epoch: next, after: known.at } };
+    if (ended && !isEnd(seen.status)) return { kind: 'word', word: { ...word, epoch: Math.max(open, epoch + 1), after: known.at } };
     return { kind: 'word', word };
   }
   if (after !== undefined && isEnd(seen.status) && seen.at <= after) return { kind: 'old' };

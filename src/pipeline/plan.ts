@@ -1,0 +1,70 @@
+import { isMap, isScalar, parseDocument } from 'yaml';
+
+/** A trigger, free of the forge that it came from. */
+export interface Trigger {
+  knot: string;
+  rkey: string;
+  kind: string;
+  repo: { did: string; name: string };
+  /** Full commit hash. */
+  commit: string;
+  /** What a CI files the build under: the branch, the tag, or a pull request's source branch. */
+  branch: string;
+  tag?: string;
+  workflows: { name: string; raw: string }[];
+}
+
+/** A workflow file, planned: a target at a provider, or a sentence that tells its author what is wrong. */
+export type PlannedJob =
+  | { name: string; provider: string; target: unknown; refusal?: undefined }
+  | { name: string; provider: string | null; target?: undefined; refusal: string };
+
+export type Planner = (options: unknown) => { ok: true; target: unknown } | { ok: false; reason: string };
+
+/** Larger workflow files are refused: nobody writes them by hand. */
+const maxFile = 256 * 1024;
+
+/** Plans every workflow file of a trigger on its own: one that is wrong does not hold up the others. */
+export const planJobs = (trigger: Trigger, planners: Record<string, Planner>): PlannedJob[] =>
+  trigger.workflows.map(({ name, raw }) => planJob(name, raw, planners));
+
+/** The first key under `tack:` picks the provider, word for word as tack reads it; `engine:` and `when:` are the forge's. */
+export function planJob(name: string, raw: string, planners: Record<string, Planner>): PlannedJob {
+  const refuse = (refusal: string, provider: string | null = null): PlannedJob => ({ name, provider, refusal });
+  const known = Object.keys(planners).join(', ');
+
+  if (raw.length > maxFile) return refuse(`${name} is larger than ${maxFile / 1024} KiB, which is too large for a workflow file.`);
+  const document = parseDocument(raw, { logLevel: 'silent', prettyErrors: true });
+  const [broken] = document.errors;
+  if (broken) return refuse(`${name} is not valid YAML: ${firstLine(broken.message)}`);
+  if (!isMap(document.contents)) return refuse(`${name} is not a YAML mapping, so it holds no "tack:" block.`);
+
+  const tack = document.contents.get('tack', true);
+  if (tack === undefined)
+    return refuse(
+      `${name} has no "tack:" block, so it does not say which CI should run it. ` +
+        'Add one, for example: tack: { buildkite: { pipeline: my-pipeline } }',
+    );
+  const first = isMap(tack) ? tack.items[0] : undefined;
+  const provider = first && isScalar(first.key) ? String(first.key.value) : undefined;
+  if (provider === undefined)
+    return refuse(`The "tack:" block of ${name} names no CI. Name one of: ${known}. For example: tack: { fake: {} }`);
+
+  const planner = Object.hasOwn(planners, provider) ? planners[provider] : undefined;
+  if (!planner) return refuse(`${name} asks for the CI "${provider}", which this spindle does not have. It has: ${known}.`, provider);
+
+  let options: unknown;
+  try {
+    options = (document.toJS({ maxAliasCount: 50 }) as { tack: Record<string, unknown> }).tack[provider];
+  } catch (error) {
+    return refuse(`${name} cannot be read: ${firstLine(error instanceof Error ? error.message : String(error))}`, provider);
+  }
+  const planned = planner(options);
+  return planned.ok ? { name, provider, target: planned.target } : refuse(`${name}: ${planned.reason}`, provider);
+}
+
+/** One line for people: `push main @ c132516`. */
+export const titleOf = (trigger: Pick<Trigger, 'kind' | 'branch' | 'tag' | 'commit'>): string =>
+  `${trigger.kind.replaceAll('_', ' ')} ${trigger.tag ?? trigger.branch} @ ${trigger.commit.slice(0, 7)}`;
+
+const firstLine = (text: string): string => text.split('\n')[0] ?? text;

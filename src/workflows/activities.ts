@@ -1,0 +1,29 @@
+import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import type { Durations } from '../pipeline/durations.ts';
+import type { Activities } from './contract.ts';
+
+export type ActivityCalls = ReturnType<typeof activitiesFor>;
+
+/**
+ * Attempts are not limited: an activity that waits for its next one is pending in the Temporal UI, with its last
+ * failure, and can be reset there. What only a person can mend comes back as a failure that is not retried.
+ */
+export function activitiesFor(durations: Durations) {
+  const retry = { initialInterval: durations.retryFirst, backoffCoefficient: 2, maximumInterval: durations.retryMax };
+  const cancellationType = ActivityCancellationType.TRY_CANCEL;
+  const builds = proxyActivities<Activities>({ startToCloseTimeout: durations.createTimeout, retry, cancellationType });
+  const reads = proxyActivities<Activities>({ startToCloseTimeout: durations.readTimeout, retry, cancellationType });
+  const rows = proxyActivities<Activities>({
+    startToCloseTimeout: durations.publishTimeout,
+    retry: { ...retry, initialInterval: Math.min(200, durations.retryFirst), maximumInterval: durations.retryMax / 4 },
+  });
+  return {
+    create: builds.create,
+    search: builds.search,
+    stop: builds.stop,
+    adopt: builds.adopt,
+    read: reads.read,
+    publish: rows.publish,
+    reopen: rows.reopen,
+  };
+}

@@ -1,0 +1,199 @@
+import { ActivityFailure, CancellationScope, condition, isCancellation } from '@temporalio/workflow';
+import { attemptOf, standing } from '../pipeline/job.ts';
+import type { CommandInput } from './messages.ts';
+import { attemptsWithin } from './park.ts';
+import { bound, hasEnded, type JobRun, observe, speak } from './run.ts';
+import { type Pipeline, targets } from './state.ts';
+
+/** Starts what a job needs next: a build for its present attempt, or the rest of a stop that was under way. */
+export function begin(p: Pipeline, run: JobRun): void {
+  if (hasEnded(run)) return;
+  const { attempt } = standing(run.job);
+  if (run.stopping) halt(p, run);
+  else if (run.job.bound[attempt] === undefined) build(p, run, attempt);
+}
+
+/** Another attempt of each job that has ended, or of the one that is named. */
+export function startRerun(p: Pipeline, { id, job, by }: CommandInput): string {
+  p.expecting = null;
+  p.heard += 1;
+  const again = targets(p, job).filter(hasEnded);
+  for (const run of again) {
+    run.attempts += 1;
+    run.stopping = null;
+    run.parked = null;
+    run.command = id;
+    run.note = `attempt ${run.attempts} asked for by ${by}`;
+    run.startedAt = Date.now();
+    run.heardAt = Date.now();
+    speak(run, run.attempts, 'pending');
+    build(p, run, run.attempts);
+  }
+  return again.map((run) => `${run.name}: attempt ${run.attempts}`).join(', ');
+}
+
+/** Lets parked steps try again. */
+export function retry(p: Pipeline, { job }: CommandInput): string {
+  p.heard += 1;
+  const waiting = targets(p, job).filter(({ parked }) => parked !== null);
+  for (const run of waiting) run.parked = null;
+  return `Trying again: ${waiting.map(({ name }) => name).join(', ')}.`;
+}
+
+/** Makes the one build of an attempt. Ends when there is one, or when there never will be. */
+function build(p: Pipeline, run: JobRun, attempt: number): void {
+  run.creating = attempt;
+  const scope = new CancellationScope();
+  p.scopes.set(run.name, scope);
+  const call = { pipeline: p.id, job: run.name, attempt, looks: p.durations.looks };
+  const input = run.command === null ? call : { ...call, command: run.command };
+
+  background(p, async () => {
+    try {
+      const made = await scope.run(() =>
+        attemptsWithin(p, run, 'create', () =>
+          p.acts.create.executeWithOptions(
+            { activityId: `create:${attemptName(run, attempt)}`, summary: `build of ${attemptName(run, attempt)}` },
+            [input],
+          ),
+        ),
+      );
+      if ('gaveUp' in made) return speak(run, attempt, 'failed', made.gaveUp);
+      if (made.doubt) doubt(p, run, attempt);
+      if (made.kind === 'stopped') return;
+      bound(run, attempt, made.seen.build);
+      run.startedAt = Date.now();
+      p.epoch = observe(run, made.seen, 'notice', now(p));
+    } catch (error) {
+      if (!isCancellation(error)) throw error;
+    } finally {
+      if (run.creating === attempt) run.creating = null;
+      p.scopes.delete(run.name);
+    }
+  });
+}
+
+/** Stops the present attempt of a job: nothing more is created, and the CI is asked to stop what runs. */
+export function stop(p: Pipeline, run: JobRun, why: 'cancel' | 'deadline', by: string): void {
+  if (run.stopping || hasEnded(run)) return;
+  run.stopping = { attempt: standing(run.job).attempt, why, by };
+  p.scopes.get(run.name)?.cancel();
+  run.parked = null;
+  halt(p, run);
+}
+
+function halt(p: Pipeline, run: JobRun): void {
+  const stopping = run.stopping;
+  if (!stopping) return;
+  const { attempt, why, by } = stopping;
+  const over = () => standing(run.job).attempt !== attempt || hasEnded(run);
+  const [word, reason] =
+    why === 'cancel'
+      ? (['cancelled', `Cancelled by ${by}.`] as const)
+      : (['timeout', 'The job did not end within the deadline.'] as const);
+
+  background(p, async () => {
+    const name = attemptName(run, attempt);
+    const stopped = await attemptsWithin(p, run, 'cancel', () =>
+      p.acts.stop.executeWithOptions({ activityId: `cancel:${name}`, summary: `${why}: ${name}` }, [
+        { pipeline: p.id, job: run.name, attempt },
+      ]),
+    );
+    if ('gaveUp' in stopped) {
+      run.note = `could not be stopped: ${stopped.gaveUp}`;
+      run.stopping = null;
+      return;
+    }
+    if (stopped.doubt) doubt(p, run, attempt);
+    if (stopped.build === undefined) return speak(run, attempt, word, reason);
+
+    bound(run, attempt, stopped.build);
+    if (await condition(over, p.durations.cancelConfirm / 2, { summary: 'the CI stops the build' })) return confirm(run);
+    run.wantRead = true;
+    if (await condition(over, p.durations.cancelConfirm / 2, { summary: 'the CI stops the build' })) return confirm(run);
+    speak(run, attempt, word, `${reason} The CI has not confirmed it.`);
+  });
+}
+
+/** A stop that lost the race against the end says so. */
+function confirm(run: JobRun): void {
+  const { status, by } = standing(run.job);
+  if (by === 'ci' && run.stopping?.why === 'cancel' && status !== 'cancelled')
+    run.note = `cancel asked for by ${run.stopping.by}, but the build had already ended: ${status}`;
+}
+
+/** Someone named a build that we do not know while our create has no answer: perhaps it is the one. */
+export function search(p: Pipeline, run: JobRun): void {
+  const attempt = run.creating;
+  run.searchAt = null;
+  if (attempt === null) return;
+  background(p, async () => {
+    const found = await p.acts.search
+      .executeWithOptions(
+        { activityId: `search:${attemptName(run, attempt)}`, summary: 'a build surfaced before its create was answered' },
+        [{ pipeline: p.id, job: run.name, attempt }],
+      )
+      .catch(unlessUnexpected);
+    if (!found?.seen) return;
+    bound(run, attempt, found.seen.build);
+    p.epoch = observe(run, found.seen, 'notice', now(p));
+  });
+}
+
+/** Looks once more for builds of an attempt whose create had an unknown outcome; the extras are cancelled. */
+export function sweep(p: Pipeline, run: JobRun, from: JobRun['doubts'][number]): void {
+  from.due.shift();
+  const last = from.due.length === 0;
+  background(p, async () => {
+    await attemptsWithin(p, run, 'sweep', () =>
+      p.acts.search.executeWithOptions(
+        { activityId: `sweep:${attemptName(run, from.attempt)}:${from.due.length}`, summary: 'is there an extra build?' },
+        [{ pipeline: p.id, job: run.name, attempt: from.attempt }],
+      ),
+    );
+    if (last) run.doubts = run.doubts.filter((other) => other !== from);
+  });
+}
+
+/** A person ran one of our builds again inside the CI: that is the next attempt. */
+export function adopt(p: Pipeline, run: JobRun, build: string, rebuiltFrom: string): void {
+  if (attemptOf(run.job, rebuiltFrom) === undefined || attemptOf(run.job, build) !== undefined) return;
+  run.attempts += 1;
+  const attempt = run.attempts;
+  background(p, async () => {
+    const adopted = await attemptsWithin(p, run, 'adopt', () =>
+      p.acts.adopt.executeWithOptions({ activityId: `adopt:${attemptName(run, attempt)}`, summary: 'rebuilt in the CI' }, [
+        { pipeline: p.id, job: run.name, attempt, build, rebuiltFrom },
+      ]),
+    );
+    if ('gaveUp' in adopted) return;
+    speak(run, adopted.attempt, 'pending');
+    run.stopping = null;
+    run.note = 'rebuilt in the CI';
+    run.startedAt = Date.now();
+    bound(run, adopted.attempt, build);
+    p.epoch = observe(run, adopted.seen, 'read', now(p));
+  });
+}
+
+function doubt(p: Pipeline, run: JobRun, attempt: number): void {
+  if (run.doubts.some((other) => other.attempt === attempt) || p.durations.sweeps.length === 0) return;
+  run.doubts.push({ attempt, due: p.durations.sweeps.map((after) => Date.now() + after) });
+}
+
+/** The create itself meets the same trouble and tells it. */
+function unlessUnexpected(error: unknown): undefined {
+  if (!(error instanceof ActivityFailure)) throw error;
+}
+
+const attemptName = (run: JobRun, attempt: number): string => (attempt === 1 ? run.name : `${run.name}#${attempt}`);
+
+const now = (p: Pipeline) => ({ epoch: p.epoch, now: Date.now(), unsure: p.durations.unsure });
+
+/** Work beside the loops. The workflow does not end before it has. */
+function background(p: Pipeline, work: () => Promise<unknown>): void {
+  p.busy += 1;
+  work().then(() => {
+    p.busy -= 1;
+  }, p.failure.reject);
+}

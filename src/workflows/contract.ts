@@ -1,0 +1,100 @@
+import type { PipelineId } from '../pipeline/ids.ts';
+import type { Job } from '../pipeline/job.ts';
+import type { Status } from '../pipeline/status.ts';
+import type { Observation } from '../pipeline/words.ts';
+
+/** What the workflow asks of activities. `src/activities` implements it; nothing but types crosses here. */
+export interface Activities {
+  /** Makes sure that the attempt has one build, and says which. Safe to repeat. */
+  create(input: CreateInput): Promise<Created>;
+  /** Looks for a build whose create answer was lost, binds it if there is none, and cancels extras. */
+  search(input: AttemptInput): Promise<Searched>;
+  /** Forbids further creates for the attempt and asks the CI to stop its build. */
+  stop(input: AttemptInput): Promise<Stopped>;
+  /** Takes over a build that a person started from one of ours. */
+  adopt(input: AdoptInput): Promise<Adopted>;
+  read(input: ReadInput): Promise<Observation[]>;
+  publish(input: PublishInput): Promise<void>;
+  /** Claims an epoch and loads what the earlier runs left. */
+  reopen(input: ReopenInput): Promise<Reopened>;
+}
+
+export interface AttemptInput {
+  pipeline: PipelineId;
+  job: string;
+  attempt: number;
+}
+
+export interface CreateInput extends AttemptInput {
+  /** Waits in ms between the searches after an answer was lost. */
+  looks: number[];
+  /** The command that asked for this attempt. */
+  command?: string;
+}
+
+export type Created =
+  /** `doubt`: an outcome was unknown at some time, so an extra build may still surface. */
+  | { kind: 'bound'; seen: Observation; doubt: boolean }
+  /** Somebody asked to stop before there was a build. */
+  | { kind: 'stopped'; doubt: boolean };
+
+export interface Searched {
+  /** The build of this attempt, if it has one. */
+  seen?: Observation;
+}
+
+export interface Stopped {
+  build?: string;
+  doubt: boolean;
+}
+
+export interface AdoptInput extends AttemptInput {
+  build: string;
+  rebuiltFrom: string;
+}
+
+export interface Adopted {
+  attempt: number;
+  seen: Observation;
+}
+
+export interface ReadInput {
+  pipeline: PipelineId;
+  builds: string[];
+}
+
+export interface StatusInput {
+  job: string;
+  attempt: number;
+  epoch: number;
+  status: Status;
+  error?: string;
+  exitCode?: number;
+  /** Kept for the day the pipeline is opened again. */
+  state: Kept;
+}
+
+export interface PublishInput {
+  pipeline: PipelineId;
+  statuses: StatusInput[];
+  /** Send the latest status of each job once more. */
+  resend?: boolean;
+}
+
+/** What is kept of a job between two openings. */
+export interface Kept {
+  job: Job;
+  attempts: number;
+  note: string | null;
+}
+
+export interface ReopenInput {
+  pipeline: PipelineId;
+  epoch: number;
+  /** Tells one start from another start of the same epoch; stays the same over a reset. */
+  token: string;
+  /** The epoch was somebody else's, but words came in meanwhile: take a new one. */
+  fresh?: boolean;
+}
+
+export type Reopened = { claimed: false } | { claimed: true; epoch: number; jobs: { name: string; kept: Kept | null }[] };

@@ -1,0 +1,67 @@
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { Durations } from '../pipeline/durations.ts';
+import type { PipelineId } from '../pipeline/ids.ts';
+import type { Fact, Observation } from '../pipeline/words.ts';
+import type { Kept } from './contract.ts';
+import type { JobRun } from './run.ts';
+
+/** What a webhook told about a build of a job. */
+export interface Notice {
+  job: string;
+  seen: Observation;
+  /** The build that a person ran again as this one. */
+  rebuiltFrom?: string;
+}
+
+export interface JobInput {
+  name: string;
+  /** Read this often, because the provider sends no webhooks. */
+  pollMs?: number;
+  /** Why there is nothing to run: the author's mistake, in a sentence for the author. */
+  refusal?: string;
+  /** What earlier runs of this pipeline left, when it is opened again. */
+  kept?: Kept;
+}
+
+export interface PipelineInput {
+  pipeline: PipelineId;
+  /** Counts how often the pipeline was opened again; 0 for the run that a trigger starts. */
+  epoch: number;
+  jobs: JobInput[];
+  durations: Durations;
+  /** State handed over by continue-as-new. */
+  carried?: Carried;
+}
+
+export interface Carried {
+  epoch: number;
+  runs: JobRun[];
+  firstShown: number | null;
+  resent: boolean;
+}
+
+export interface CommandInput {
+  id: string;
+  by: string;
+  /** All jobs when absent. */
+  job?: string;
+}
+
+export interface JobView extends Fact {
+  job: string;
+  build?: string;
+  parked?: string;
+  note?: string;
+}
+
+export interface PipelineView {
+  pipeline: PipelineId;
+  epoch: number;
+  jobs: JobView[];
+}
+
+export const notices = defineSignal<[Notice[]]>('notices');
+export const cancel = defineUpdate<string, [CommandInput]>('cancel');
+export const rerun = defineUpdate<string, [CommandInput]>('rerun');
+export const retryStep = defineUpdate<string, [CommandInput]>('retryStep');
+export const view = defineQuery<PipelineView>('state');

@@ -1,0 +1,49 @@
+import { ActivityFailure, ApplicationFailure, condition, isCancellation, upsertSearchAttributes } from '@temporalio/workflow';
+import { failureOf, failures } from '../pipeline/failures.ts';
+import { refresh } from './publisher.ts';
+import type { JobRun } from './run.ts';
+import type { Pipeline } from './state.ts';
+
+/**
+ * Runs a step until it works. Passing failures are retried inside the activity. One that the author must mend ends the
+ * job; one that the operator must mend parks the step until `retryStep`, or until the limit.
+ */
+export async function attemptsWithin<T extends object>(
+  p: Pipeline,
+  run: JobRun,
+  step: string,
+  work: () => Promise<T>,
+): Promise<T | { gaveUp: string }> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
+      const { cause, message } = causeOf(error);
+      if (failures[cause] === 'fail') return { gaveUp: message };
+      const parked = { step, cause, message, since: Date.now() };
+      run.parked = parked;
+      showParked(p);
+      const again = await condition(() => run.parked !== parked, p.durations.parkLimit, { summary: `parked: ${step} ${run.name}` });
+      if (run.parked === parked) run.parked = null;
+      showParked(p);
+      if (!again) return { gaveUp: `${message} Nobody mended this in time.` };
+    }
+  }
+}
+
+function causeOf(error: ActivityFailure): { cause: keyof typeof failures; message: string } {
+  const { cause } = error;
+  const type = cause instanceof ApplicationFailure ? cause.type : undefined;
+  return { cause: failureOf(type), message: cause?.message ?? error.message };
+}
+
+/** Keeps the search attribute and the details at what waits for a person. */
+function showParked(p: Pipeline): void {
+  const causes = [...new Set(p.runs.flatMap(({ parked }) => (parked ? [parked.cause] : [])))].sort();
+  if (causes.join() !== p.parkedCauses) {
+    p.parkedCauses = causes.join();
+    upsertSearchAttributes({ Parked: causes });
+  }
+  refresh(p);
+}

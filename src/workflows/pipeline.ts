@@ -1,0 +1,128 @@
+import { CancellationScope, condition, continueAsNew, setHandler, Trigger, workflowInfo } from '@temporalio/workflow';
+import { currentBuild, standing } from '../pipeline/job.ts';
+import type { Status } from '../pipeline/status.ts';
+import { activitiesFor } from './activities.ts';
+import { adopt, begin, retry, startRerun, stop } from './builder.ts';
+import { clock } from './clock.ts';
+import * as messages from './messages.ts';
+import { publisher, refresh, viewOf } from './publisher.ts';
+import { reader } from './reader.ts';
+import { hasEnded, newRun, observe, takeUp } from './run.ts';
+import { mustContinue, type Pipeline, requires, settled, targets } from './state.ts';
+
+/**
+ * One trigger of a forge, from the first `pending` to the last status: creates a build for each job, folds what the CI
+ * says, checks on the CI itself when it is silent, and publishes what changed. It needs no webhook to end right.
+ */
+export async function pipeline(input: messages.PipelineInput): Promise<Record<string, Status>> {
+  const p = open(input);
+  listen(p);
+  const { cancelRequested } = CancellationScope.current();
+  cancelRequested.catch(() => cancelJobs(p, { id: '', by: 'Temporal' }));
+  return CancellationScope.nonCancellable(() => carryOut(p, input));
+}
+
+async function carryOut(p: Pipeline, input: messages.PipelineInput): Promise<Record<string, Status>> {
+  if (input.epoch > 0 && !input.carried && !(await resume(p))) return {};
+  for (const run of p.runs) begin(p, run);
+  refresh(p);
+
+  for (const loop of [publisher, reader, clock]) loop(p).catch(p.failure.reject);
+  await Promise.race([p.failure, condition(() => settled(p) || mustContinue(p))]);
+  p.closing = true;
+  if (!settled(p)) await continueAsNew<typeof pipeline>({ ...input, carried: carry(p) });
+  return Object.fromEntries(p.runs.map((run) => [run.name, standing(run.job).status]));
+}
+
+function open(input: messages.PipelineInput): Pipeline {
+  const { carried, durations } = input;
+  return {
+    id: input.pipeline,
+    durations,
+    acts: activitiesFor(durations),
+    epoch: carried?.epoch ?? input.epoch,
+    runs: carried?.runs ?? input.jobs.map((job) => newRun(job, Date.now(), durations.silence)),
+    firstShown: carried?.firstShown ?? null,
+    resent: carried?.resent ?? input.epoch > 0,
+    resendDue: false,
+    publishing: false,
+    reading: false,
+    busy: 0,
+    expecting: input.epoch > 0 && !carried ? Date.now() + durations.reopenGrace : null,
+    closing: false,
+    parkedCauses: '',
+    heard: 0,
+    scopes: new Map(),
+    failure: new Trigger(),
+  };
+}
+
+const carry = (p: Pipeline): messages.Carried => ({
+  epoch: p.epoch,
+  runs: p.runs,
+  firstShown: p.firstShown,
+  resent: p.resent,
+});
+
+/** Handlers fold and do nothing else; the loops see what changed. */
+function listen(p: Pipeline): void {
+  setHandler(
+    messages.notices,
+    (notices) => {
+      p.expecting = null;
+      p.heard += 1;
+      for (const notice of notices) hear(p, notice);
+      refresh(p);
+    },
+    { description: 'What the CI told by webhook.' },
+  );
+  setHandler(messages.cancel, (command) => cancelJobs(p, command), {
+    description: 'Stop the builds of one job, or of all: {"id": any, "by": you, "job": optional}.',
+    validator: ({ job }) => requires(p, job, (run) => !hasEnded(run), 'has already ended'),
+  });
+  setHandler(messages.rerun, (command) => startRerun(p, command), {
+    description: 'Run one ended job again as a new attempt, or all that have ended.',
+    validator: ({ job }) => requires(p, job, hasEnded, 'has not ended yet'),
+  });
+  setHandler(messages.retryStep, (command) => retry(p, command), {
+    description: 'Try a parked step again, for one job or for all that wait.',
+    validator: ({ job }) => requires(p, job, (run) => run.parked !== null, 'is not parked'),
+  });
+  setHandler(messages.view, () => viewOf(p), { description: 'Where every job stands.' });
+}
+
+function hear(p: Pipeline, { job, seen, rebuiltFrom }: messages.Notice): void {
+  const run = p.runs.find(({ name }) => name === job);
+  if (!run) return;
+  if (rebuiltFrom !== undefined && !run.job.builds[seen.build]) adopt(p, run, seen.build, rebuiltFrom);
+  p.epoch = observe(run, seen, 'notice', { epoch: p.epoch, now: Date.now(), unsure: p.durations.unsure });
+  run.quiet = run.pollMs ?? p.durations.silence;
+  const known = Object.values(run.job.bound).includes(seen.build);
+  if (!known && run.creating !== null) run.searchAt ??= Date.now() + p.durations.searchGrace;
+}
+
+function cancelJobs(p: Pipeline, { job, by }: messages.CommandInput): string {
+  p.expecting = null;
+  p.heard += 1;
+  const stopped = targets(p, job).filter((run) => !hasEnded(run));
+  for (const run of stopped) stop(p, run, 'cancel', by);
+  return `Cancelling ${stopped.map(({ name }) => name).join(', ')}.`;
+}
+
+/**
+ * A pipeline that is opened again takes up what is stored and asks the CI before it believes anything. An epoch that
+ * another run has claimed is not ours: end at once, unless somebody has spoken to us meanwhile.
+ */
+async function resume(p: Pipeline): Promise<boolean> {
+  const { originalExecutionRunId: token } = workflowInfo();
+  let found = await p.acts.reopen({ pipeline: p.id, epoch: p.epoch, token });
+  if (!found.claimed && p.heard > 0) found = await p.acts.reopen({ pipeline: p.id, epoch: p.epoch, token, fresh: true });
+  if (!found.claimed) return false;
+  p.epoch = Math.max(p.epoch, found.epoch);
+  for (const { name, kept } of found.jobs) {
+    const run = p.runs.find((candidate) => candidate.name === name);
+    if (run && kept) takeUp(run, kept);
+  }
+  for (const run of p.runs) run.wantRead ||= currentBuild(run.job) !== undefined;
+  return true;
+}

@@ -1,0 +1,74 @@
+import { condition, setCurrentDetails } from '@temporalio/workflow';
+import { currentBuild, standing } from '../pipeline/job.ts';
+import type { PipelineView } from './messages.ts';
+import { keep, parkedText, showKey, toShow } from './run.ts';
+import { type Pipeline, unpublished } from './state.ts';
+
+/** Publishes what changed, all jobs in one activity, one activity at a time. */
+export async function publisher(p: Pipeline): Promise<void> {
+  for (let n = 1; ; n += 1) {
+    await condition(() => p.closing || p.resendDue || unpublished(p).length > 0);
+    if (p.closing) return;
+    const changed = unpublished(p).map((run) => ({ run, fact: toShow(run) }));
+    const resend = p.resendDue;
+    p.publishing = true;
+    const statuses = changed.map(({ run, fact }) => ({
+      job: run.name,
+      attempt: fact.attempt,
+      epoch: fact.epoch,
+      status: fact.status,
+      ...(fact.error === undefined ? {} : { error: fact.error }),
+      ...(fact.exitCode === undefined ? {} : { exitCode: fact.exitCode }),
+      state: keep(run),
+    }));
+    await p.acts.publish.executeWithOptions(
+      { activityId: `publish:${p.epoch}.${n}`, summary: resend && changed.length === 0 ? 'once more' : summary(statuses) },
+      [{ pipeline: p.id, statuses, ...(resend ? { resend } : {}) }],
+    );
+    for (const { run, fact } of changed) run.shown = showKey(fact);
+    p.firstShown ??= Date.now();
+    if (resend) {
+      p.resent = true;
+      p.resendDue = false;
+    }
+    p.publishing = false;
+    refresh(p);
+  }
+}
+
+/** At most 200 bytes fit into a summary. */
+const summary = (statuses: { job: string; status: string }[]): string =>
+  statuses
+    .map(({ job, status }) => `${job} ${status}`)
+    .join(', ')
+    .slice(0, 120);
+
+export const viewOf = (p: Pipeline): PipelineView => ({
+  pipeline: p.id,
+  epoch: p.epoch,
+  jobs: p.runs.map((run) => {
+    const fact = standing(run.job);
+    const build = currentBuild(run.job);
+    return {
+      job: run.name,
+      ...fact,
+      ...(build === undefined ? {} : { build }),
+      ...(run.parked ? { parked: parkedText(run.parked) } : {}),
+      ...(run.note === null ? {} : { note: run.note }),
+    };
+  }),
+});
+
+/** What a person sees in the Temporal UI. Costs no history. */
+export function refresh(p: Pipeline): void {
+  const rows = viewOf(p).jobs.map(({ job, attempt, status, build, error, parked, note }) =>
+    `| ${[job, String(attempt), status, build ?? '—', parked ?? error ?? note ?? ''].map(cell).join(' | ')} |`,
+  );
+  const waiting = p.runs.filter(({ parked }) => parked);
+  const help = waiting.length
+    ? [`**Parked.** Mend the cause, then send the update \`retryStep\` with \`{"id": "…", "by": "you"}\`, or run \`whorl retry ${p.id}\`.`]
+    : [];
+  setCurrentDetails(['| job | attempt | status | build | why |', '|---|---|---|---|---|', ...rows, '', ...help].join('\n'));
+}
+
+const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll(/\s+/g, ' ').slice(0, 300);

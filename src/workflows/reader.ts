@@ -1,0 +1,56 @@
+import { condition, isCancellation, log } from '@temporalio/workflow';
+import { currentBuild, standing } from '../pipeline/job.ts';
+import { isEnd } from '../pipeline/status.ts';
+import type { Observation } from '../pipeline/words.ts';
+import { refresh } from './publisher.ts';
+import { type JobRun, observe } from './run.ts';
+import type { Pipeline } from './state.ts';
+
+/** Asks the CI about the builds that were silent, contradicted their end, or failed for a reason that only it can tell. */
+export async function reader(p: Pipeline): Promise<void> {
+  for (let n = 1; ; n += 1) {
+    await condition(() => p.closing || asking(p).length > 0);
+    if (p.closing) return;
+    const asked = asking(p).map(({ run, build }) => ({ run, build, words: run.words }));
+    for (const { run } of asked) run.wantRead = false;
+    p.reading = true;
+    const answers = await read(p, n, asked.map(({ build }) => build));
+    for (const { run, build, words } of asked) {
+      const seen = answers.find((answer) => answer.build === build);
+      if (seen) hearAnswer(p, run, seen, run.words !== words);
+      run.heardAt = Date.now();
+    }
+    p.reading = false;
+    refresh(p);
+  }
+}
+
+function asking(p: Pipeline): { run: JobRun; build: string }[] {
+  return p.runs.flatMap((run) => {
+    const build = currentBuild(run.job);
+    return run.wantRead && build !== undefined ? [{ run, build }] : [];
+  });
+}
+
+/** A read that a notice has overtaken may show an older state, so it cannot prove that an end was opened again. */
+function hearAnswer(p: Pipeline, run: JobRun, seen: Observation, overtaken: boolean): void {
+  if (overtaken && isEnd(standing(run.job).status) && !isEnd(seen.status)) {
+    run.wantRead = true;
+    return;
+  }
+  p.epoch = observe(run, seen, 'read', { epoch: p.epoch, now: Date.now(), unsure: 0 });
+}
+
+/** A read that nobody may make changes nothing: the next silence asks again, and the failures held are taken as told. */
+async function read(p: Pipeline, n: number, builds: string[]): Promise<Observation[]> {
+  try {
+    return await p.acts.read.executeWithOptions(
+      { activityId: `read:${p.epoch}.${n}`, summary: `${builds.length} silent or doubtful` },
+      [{ pipeline: p.id, builds }],
+    );
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    log.warn('the CI could not be read', { error: String(error) });
+    return [];
+  }
+}

@@ -1,0 +1,153 @@
+import { attemptOf, bind, hear, interpret, type Job, merge, newJob, say, standing } from '../pipeline/job.ts';
+import { isNews } from '../pipeline/news.ts';
+import { isEnd, type Status } from '../pipeline/status.ts';
+import type { Fact, Observation } from '../pipeline/words.ts';
+import type { Kept } from './contract.ts';
+import type { JobInput } from './messages.ts';
+
+/** A step that waits for a person. */
+export interface Parked {
+  step: string;
+  cause: string;
+  message: string;
+  since: number;
+}
+
+/** Everything the workflow knows about one job. Plain data: it survives continue-as-new and is kept for reopening. */
+export interface JobRun {
+  name: string;
+  pollMs: number | null;
+  job: Job;
+  /** The last attempt that was given out. */
+  attempts: number;
+  /** Key of the status that was published last. */
+  shown: string | null;
+  /** The attempt whose build is being created. */
+  creating: number | null;
+  /** Command that asked for the attempt being created. */
+  command: string | null;
+  parked: Parked | null;
+  /** We asked the CI to stop this attempt. */
+  stopping: { attempt: number; why: 'cancel' | 'deadline'; by: string } | null;
+  /** Attempts whose create once had an unknown outcome, with what is left to look again. */
+  doubts: { attempt: number; due: number[] }[];
+  /** Failures by notice that wait for the read that explains them, by build. */
+  held: Record<string, { seen: Observation; until: number }>;
+  wantRead: boolean;
+  searchAt: number | null;
+  /** Counts the CI's words, so that a read that was overtaken by one proves nothing. */
+  words: number;
+  heardAt: number;
+  quiet: number;
+  startedAt: number;
+  note: string | null;
+}
+
+export function newRun(input: JobInput, now: number, quiet: number): JobRun {
+  const run: JobRun = {
+    name: input.name,
+    pollMs: input.pollMs ?? null,
+    job: newJob(),
+    attempts: 1,
+    shown: null,
+    creating: null,
+    command: null,
+    parked: null,
+    stopping: null,
+    doubts: [],
+    held: {},
+    wantRead: false,
+    searchAt: null,
+    words: 0,
+    heardAt: now,
+    quiet: input.pollMs ?? quiet,
+    startedAt: now,
+    note: null,
+  };
+  if (input.refusal !== undefined) speak(run, 1, 'failed', input.refusal);
+  if (input.kept) takeUp(run, input.kept);
+  return run;
+}
+
+/** Adds what an earlier run left; what it published is not published again. */
+export function takeUp(run: JobRun, kept: Kept): void {
+  run.job = merge(run.job, kept.job);
+  run.attempts = Math.max(run.attempts, kept.attempts);
+  run.note ??= kept.note;
+  run.shown ??= showKey(standing(kept.job));
+}
+
+export const keep = ({ job, attempts, note }: JobRun): Kept => ({ job, attempts, note });
+
+/** What the forge should be told: where the job stands, with the reason if it waits for a person. */
+export function toShow(run: JobRun): Fact {
+  const fact = standing(run.job);
+  return run.parked && !isEnd(fact.status) ? { ...fact, error: parkedText(run.parked) } : fact;
+}
+
+export const showKey = (fact: Fact): string =>
+  JSON.stringify([fact.attempt, fact.epoch, fact.status, fact.error ?? null, fact.exitCode ?? null]);
+
+export const parkedText = ({ step, message }: Parked): string => `Waiting for the operator (${step}): ${message}`;
+
+export const hasEnded = (run: JobRun): boolean => isEnd(standing(run.job).status);
+
+/** Our own word about an attempt. */
+export function speak(run: JobRun, attempt: number, status: Status, error?: string): void {
+  const { epoch } = standing(run.job);
+  run.job = say(run.job, { attempt, epoch, status, by: 'self', at: 0, ...(error === undefined ? {} : { error }) });
+}
+
+/** The attempt's build is known from now on. A failure that was held for it is read at once. */
+export function bound(run: JobRun, attempt: number, build: string): void {
+  run.job = bind(run.job, attempt, build);
+  run.searchAt = null;
+  if (run.held[build]) run.wantRead = true;
+}
+
+/** Folds what the CI said. Returns the epoch that the pipeline is in afterwards. */
+export function observe(
+  run: JobRun,
+  seen: Observation,
+  from: 'notice' | 'read',
+  at: { epoch: number; now: number; unsure: number },
+): number {
+  const { epoch, now } = at;
+  const attempt = attemptOf(run.job, seen.build);
+  const known = run.job.builds[seen.build];
+  if (from === 'notice' && attempt !== undefined && known && isEnd(known.status) && !isNews(run.job, seen)) return epoch;
+  const meaning = interpret(run.job, honest(run, attempt, seen), from, epoch);
+  if (meaning.kind === 'old') return epoch;
+  if (meaning.kind === 'read') {
+    if (attempt !== undefined) run.wantRead = true;
+    if (seen.unsure) hold(run, seen, now + at.unsure);
+    return epoch;
+  }
+  run.job = hear(run.job, seen.build, meaning.word);
+  delete run.held[seen.build];
+  run.words += 1;
+  run.heardAt = now;
+  return Math.max(epoch, meaning.word.epoch);
+}
+
+/** The read that should explain a failure did not come in time: take the notice as it is. */
+export function settleHeld(run: JobRun, epoch: number, now: number): void {
+  for (const [build, { seen, until }] of Object.entries(run.held)) {
+    if (until > now || attemptOf(run.job, build) === undefined) continue;
+    const { unsure: _, ...sure } = seen;
+    observe(run, sure, 'notice', { epoch, now, unsure: 0 });
+  }
+}
+
+/** A build that was cancelled because we ran out of time was a time-out. */
+function honest(run: JobRun, attempt: number | undefined, seen: Observation): Observation {
+  const late = run.stopping?.why === 'deadline' && run.stopping.attempt === attempt && seen.status === 'cancelled';
+  return late ? { ...seen, status: 'timeout', error: 'The job took too long and was stopped.' } : seen;
+}
+
+const maxHeld = 8;
+
+function hold(run: JobRun, seen: Observation, until: number): void {
+  if (run.held[seen.build] || Object.keys(run.held).length >= maxHeld) return;
+  run.held[seen.build] = { seen, until };
+}
