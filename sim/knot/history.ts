@@ -80,10 +80,11 @@ export function createHistory(now: () => bigint, earlier: readonly KnotRow[] = [
       return rows.slice(low, low + limit);
     },
 
-    /** "From now on": no event stored so far is later. */
+    /** "From now on": nothing stored so far is later, everything stored from here on is. */
     present(): bigint {
       const clock = now();
-      return clock > last ? clock : last;
+      if (clock > last) last = clock;
+      return last;
     },
   };
 }

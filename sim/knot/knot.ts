@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { now as systemTid } from '@atcute/tid';
 import { WebSocketServer } from 'ws';
 import { parseCursor } from '../../src/forges/tangled/cursor.ts';
 import { NSID } from '../../src/forges/tangled/nsid.ts';
+import { tidTime } from '../../src/forges/tangled/tid.ts';
 import { controls } from './controls.ts';
 import { type Push, pipelineEvent, randomSha, refUpdateEvent } from './events.ts';
 import { createHistory, type Generation, type KnotRow } from './history.ts';
@@ -46,8 +48,8 @@ export async function startKnot(options: KnotOptions = {}) {
     refuse: undefined,
     clockSkew: options.clockSkew ?? 0,
   };
-  const nowMs = (): number => Date.now() + faults.clockSkew;
-  const now = (): bigint => BigInt(nowMs()) * 1_000_000n;
+  // a TID of the present holds the system's clock in microseconds; whole milliseconds would make cursors and rows meet
+  const now = (): bigint => (tidTime(systemTid()) ?? 0n) + BigInt(faults.clockSkew) * 1_000_000n;
   const history = createHistory(now, options.history);
   const connections: KnotConnection[] = [];
   const open = new Set<Stream>();
@@ -60,7 +62,7 @@ export async function startKnot(options: KnotOptions = {}) {
     return true;
   };
 
-  const date = (): string => new Date(nowMs()).toUTCString();
+  const date = (): string => new Date(Number(now() / 1_000_000n)).toUTCString();
   const server = createServer();
   server.on('clientError', (_error, socket) => socket.destroy());
   const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
