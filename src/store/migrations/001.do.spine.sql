@@ -1,3 +1,5 @@
+-- compatible from: 1
+
 -- What comes in: triggers, deliveries and commands wait here until dispatch has carried them to Temporal.
 
 create table repos (
@@ -92,6 +94,8 @@ create table quarantine (
   reason text not null,
   received_at timestamptz not null default now()
 );
+-- A stream sends the same bytes again after every rewind.
+create unique index quarantine_once on quarantine (source, md5(bytes));
 
 -- What people look at.
 
@@ -104,10 +108,8 @@ create table pipelines (
   kind text not null,
   commit text not null,
   branch text not null,
-  epoch int not null default 0,
-  state text not null default 'open' check (state in ('open', 'ended')),
+  title text not null,
   created_at timestamptz not null default clock_timestamp(),
-  ended_at timestamptz,
   unique (knot, rkey)
 );
 
@@ -117,7 +119,7 @@ create table reopenings (
   epoch int not null,
   because text not null,
   created_at timestamptz not null default clock_timestamp(),
-  ended_at timestamptz,
+  token text,
   primary key (pipeline, epoch)
 );
 
@@ -145,7 +147,8 @@ create table attempts (
   job text not null,
   attempt int not null,
   run_key text not null unique,
-  command text unique,
+  command text,
+  posts int not null default 0,
   adopted_from text,
   build text,
   bound_at timestamptz,
@@ -154,6 +157,8 @@ create table attempts (
   primary key (pipeline, job, attempt),
   foreign key (pipeline, job) references jobs (pipeline, name)
 );
+create unique index attempts_command on attempts (pipeline, job, command);
+create index attempts_run on attempts (command) where command is not null;
 
 -- A row before each POST. outcome: unknown until the CI has answered.
 create table builds (

@@ -1,0 +1,114 @@
+import type { PipelineId } from '../pipeline/ids.ts';
+import { runKey } from '../pipeline/ids.ts';
+import type { Status } from '../pipeline/status.ts';
+import type { BuildSpec, Json } from '../providers/provider.ts';
+import type { Sql } from './db.ts';
+import { jsonText } from './json.ts';
+
+export interface NewPipeline {
+  id: PipelineId;
+  knot: string;
+  rkey: string;
+  repo: { did: string; name: string };
+  kind: string;
+  commit: string;
+  branch: string;
+  title: string;
+  jobs: { name: string; provider: string | null; spec: BuildSpec | null; refusal: string | null }[];
+}
+
+/** Writes down a planned pipeline, its jobs and their first attempts. Done twice it changes nothing. */
+export async function insertPipeline(sql: Sql, pipeline: NewPipeline): Promise<void> {
+  const { id, knot, rkey, repo, kind, commit, branch, title } = pipeline;
+  const jobs = pipeline.jobs.map((job, position) => ({ ...job, position, run_key: runKey(id, job.name, 1) }));
+  await sql`
+    with pipeline as (
+      insert into pipelines (id, knot, rkey, did, repo, kind, commit, branch, title)
+      values (${id}, ${knot}, ${rkey}, ${repo.did}, ${repo.name}, ${kind}, ${commit}, ${branch}, ${title})
+      on conflict do nothing
+    ), planned as (
+      select * from jsonb_to_recordset(${jsonText(jobs)}::text::jsonb)
+        as job(name text, provider text, spec jsonb, refusal text, position int, run_key text)
+    ), job as (
+      insert into jobs (pipeline, name, position, provider, spec, refusal)
+      select ${id}, name, position, provider, spec, refusal from planned
+      on conflict do nothing
+    )
+    insert into attempts (pipeline, job, attempt, run_key)
+    select ${id}, name, 1, run_key from planned where refusal is null
+    on conflict do nothing`;
+}
+
+export interface JobRow {
+  name: string;
+  provider: string | null;
+  refusal: string | null;
+  attempt: number;
+  epoch: number;
+  status: Status | null;
+  error: string | null;
+  exitCode: number | null;
+  /** What the last run of the workflow left. */
+  state: Json;
+  build: string | null;
+  url: string | null;
+}
+
+export interface PipelineRow {
+  id: PipelineId;
+  knot: string;
+  rkey: string;
+  did: string;
+  repo: string;
+  kind: string;
+  commit: string;
+  branch: string;
+  title: string;
+  createdAt: Date;
+  jobs: JobRow[];
+}
+
+export async function loadPipeline(sql: Sql, id: string): Promise<PipelineRow | undefined> {
+  const [row] = await sql<Omit<PipelineRow, 'jobs'>[]>`
+    select id, knot, rkey, did, repo, kind, commit, branch, title, created_at as "createdAt"
+    from pipelines where id = ${id}`;
+  if (!row) return undefined;
+  const jobs = await sql<JobRow[]>`
+    select name, provider, refusal, jobs.attempt, epoch, status, error, exit_code as "exitCode", state,
+      attempts.build, (select url from builds where builds.build = attempts.build and builds.provider = jobs.provider limit 1)
+    from jobs left join attempts on attempts.pipeline = jobs.pipeline and job = name and attempts.attempt = jobs.attempt
+    where jobs.pipeline = ${id} order by position`;
+  return { ...row, jobs };
+}
+
+/**
+ * The epoch in which an ended pipeline is to be opened again. One that was given out and that no run has claimed yet
+ * is given out again, so that a start which was lost in a crash is simply made once more.
+ */
+export async function nextEpoch(sql: Sql, pipeline: string, because: string): Promise<number> {
+  const [row] = await sql<[{ epoch: number }]>`
+    with waiting as (
+      select epoch from reopenings where pipeline = ${pipeline} and token is null order by epoch limit 1
+    ), opened as (
+      insert into reopenings (pipeline, epoch, because)
+      select ${pipeline}, 1 + greatest(
+        (select coalesce(max(epoch), 0) from reopenings where pipeline = ${pipeline}),
+        (select coalesce(max(epoch), 0) from jobs where pipeline = ${pipeline})
+      ), ${because}
+      where not exists (select from waiting)
+      returning epoch
+    )
+    select epoch from waiting union all select epoch from opened`;
+  return row.epoch;
+}
+
+/**
+ * Gives an epoch to the run that asks first; asked again with the same token, it is still that run's.
+ * False when it belongs to another run.
+ */
+export async function claimEpoch(sql: Sql, pipeline: string, epoch: number, token: string): Promise<boolean> {
+  const rows = await sql`
+    update reopenings set token = ${token}
+    where pipeline = ${pipeline} and epoch = ${epoch} and coalesce(token, ${token}) = ${token} returning 1`;
+  return rows.length > 0;
+}
