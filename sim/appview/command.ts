@@ -15,12 +15,19 @@ export function appviewCommand(): Command {
     .option('--redial <ms>', 'pause before it dials again', '60000')
     .option('--reopenings', 'a job that ended may start again')
     .action(({ spindle, knot, redial, reopenings = false }: Options) => {
+      const told = new Set<string>();
       const appview = startAppview({
         spindleUrl: spindle,
         pipelinesFrom: knot.length > 0 ? knot : () => true,
         redialMs: Number(redial),
         reopenings,
-        onFrame: (outcome) => console.log(outcomeLine(outcome)),
+        onFrame(outcome) {
+          console.log(outcomeLine(outcome));
+          for (const problem of appview.problems.filter((each) => !told.has(each))) {
+            told.add(problem);
+            console.log(`! ${problem}`);
+          }
+        },
       });
       console.log(`reading ${spindle}; Enter shows the table, Ctrl-C ends`);
       const lines = createInterface({ input: process.stdin });
@@ -39,7 +46,7 @@ function outcomeLine(outcome: Outcome): string {
     case 'stored':
       return `${outcome.knot}/${outcome.rkey}  ${outcome.job}  ${outcome.entry.status}  ${outcome.entry.error ?? ''}`.trimEnd();
     case 'lost':
-      return `lost: ${outcome.reason}`;
+      return 'lost';
     case 'repeated':
       return 'repeated: this rkey was here before';
     case 'ignored':

@@ -68,16 +68,17 @@ export async function startKnot(options: KnotOptions = {}) {
   const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
   sockets.on('headers', (headers) => headers.push(`Date: ${date()}`));
 
-  server.on('upgrade', (request: IncomingMessage, socket, head) => {
+  server.on('upgrade', (request: IncomingMessage, socket, early) => {
     socket.on('error', () => socket.destroy());
     const url = new URL(request.url ?? '/', 'http://knot');
     const refusal = url.pathname === '/events' ? faults.refuse : 404;
     if (refusal !== undefined) {
       log(`refused ${request.url} with ${refusal}`);
-      socket.end(`HTTP/1.1 ${refusal} Refused\r\nDate: ${date()}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+      const head = [`HTTP/1.1 ${refusal} Refused`, `Date: ${date()}`, 'Connection: close', 'Content-Length: 0'];
+      socket.end(`${head.join('\r\n')}\r\n\r\n`, () => socket.destroy());
       return;
     }
-    sockets.handleUpgrade(request, socket, head, (ws) => {
+    sockets.handleUpgrade(request, socket, early, (ws) => {
       const cursor = url.searchParams.get('cursor') ?? undefined;
       const connection: KnotConnection = { cursor, at: Date.now(), closedAt: undefined, sent: 0 };
       const start = faults.ignoreCursor ? 0n : (parseCursor(cursor) ?? (generation === 'A' ? history.present() : 0n));

@@ -220,7 +220,7 @@ describe('an appview', () => {
     const { spindle, appview } = await setUp();
     spindle.faults.refuse = 503;
     spindle.dropAll();
-    await expect.poll(() => appview.dials.length).toBeGreaterThan(3);
+    await expect.poll(() => appview.dials.length, { timeout: 10_000 }).toBeGreaterThan(3);
     spindle.faults.refuse = undefined;
     await appview.connected(2);
   });
@@ -229,7 +229,7 @@ describe('an appview', () => {
     const { spindle, appview, publish } = await setUp({ pipelinesFrom: () => true });
     appview.stall();
     publish('pending', new Date(Date.now() - 5_000));
-    await expect.poll(() => spindle.connections[0]?.sent).toBe(1);
+    await expect.poll(() => spindle.connections[0]?.sent, { timeout: 10_000 }).toBe(1);
     expect(appview.frames).toHaveLength(0);
     appview.resume();
     await appview.wait(KNOT, RKEY, ({ jobs }) => jobs['ci.yml']?.status === 'pending');
