@@ -1,0 +1,26 @@
+# One image for all roles: docker run whorl ingest | worker | server | migrate | …
+# There is no build step: Node runs the TypeScript as it is. Start it with an init (`docker run --init`, or `init: true` in
+# compose), so that a stop reaches the process and its children are reaped. Health checks belong to the role, not to the
+# image: see docker-compose.yml.
+FROM node:24-slim
+
+# Temporal's client is native code and takes the system's certificates, which the slim image does not have.
+RUN apt-get update \
+  && apt-get install --yes --no-install-recommends ca-certificates \
+  && rm -rf /var/lib/apt/lists/*
+
+ENV NODE_ENV=production
+WORKDIR /app
+
+# Packages first: they change less often than the source, and this layer is the large one.
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --no-audit --no-fund && npm cache clean --force
+
+COPY LICENSE ./
+COPY temporal ./temporal
+COPY src ./src
+
+USER node
+EXPOSE 8080 8081 8082
+ENTRYPOINT ["node", "src/main.ts"]
+CMD ["--help"]
