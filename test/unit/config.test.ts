@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { configCommand } from '../../src/cli/config.ts';
 import { allows } from '../../src/allow.ts';
 import { parseDuration } from '../../src/config/duration.ts';
@@ -447,8 +447,8 @@ describe('whorl config', () => {
   const folder = mkdtempSync(join(tmpdir(), 'whorl-config-'));
   afterEach(() => {
     process.exitCode = undefined;
-    rmSync(folder, { recursive: true, force: true });
   });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   async function run(env: Record<string, string>, ...args: string[]) {
     const printed: string[] = [];
