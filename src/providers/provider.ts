@@ -75,6 +75,8 @@ export interface Health {
 export interface Capabilities {
   /** Tells us by webhook; otherwise builds are read every `pollMs`. */
   webhooks: boolean;
+  /** How often to read the builds of a provider without webhooks, in ms. */
+  pollMs?: number;
   /** The same run key always gives the same build, so an unknown outcome needs no search. */
   idempotentCreate: boolean;
   retry: boolean;
