@@ -21,30 +21,9 @@ export const limiter = (sql: Sql, { limit, windowMs }: { limit: number; windowMs
     const rank = ranks[priority];
     const most = Math.max(1, Math.floor(limit * shares[priority]));
     const own = priority === 'read' || priority === 'log' ? Math.max(1, Math.floor(limit * readShare)) : most;
-    const window = `${windowMs} milliseconds`;
-    await sql`insert into budgets (bucket) values (${bucket}) on conflict do nothing`;
-    return sql.begin(async (tx) => {
-      const [budget] = await tx<{ blocked: Date }[]>`
-        select greatest(blocked_until, clock_timestamp()) as blocked from budgets where bucket = ${bucket} for update`;
-      const [slot] = await tx<{ at: Date }[]>`
-        with stale as (
-          delete from slots where bucket = ${bucket} and at < clock_timestamp() - ${window}::interval
-        ), free as (
-          select greatest(
-            ${budget?.blocked ?? new Date()}::timestamptz,
-            (select at + ${window}::interval from slots
-              where bucket = ${bucket} and priority <= ${rank} and key <> ${key} order by at desc offset ${most - 1} limit 1),
-            (select at + ${window}::interval from slots
-              where bucket = ${bucket} and priority = ${rank} and key <> ${key} order by at desc offset ${own - 1} limit 1)
-          ) as at
-        )
-        insert into slots (bucket, key, priority, at) select ${bucket}, ${key}, ${rank}, at from free
-        on conflict (bucket, key) do update set at = case
-          when slots.at > clock_timestamp() - ${window}::interval then greatest(slots.at, ${budget?.blocked ?? new Date()}::timestamptz)
-          else excluded.at end
-        returning at`;
-      return slot?.at ?? new Date();
-    });
+    const [slot] = await sql<[{ at: Date }]>`
+      select reserve_slot(${bucket}, ${key}, ${rank}::smallint, ${most}, ${own}, ${windowMs} * interval '1 millisecond') as at`;
+    return slot.at;
   },
 
   async block(bucket, until) {

@@ -1,5 +1,6 @@
 import { ActivityFailure, CancellationScope, condition, isCancellation } from '@temporalio/workflow';
 import { attemptOf, standing } from '../pipeline/job.ts';
+import type { Rebuild } from './contract.ts';
 import type { CommandInput } from './messages.ts';
 import { attemptsWithin } from './park.ts';
 import { bound, hasEnded, type JobRun, observe, speak } from './run.ts';
@@ -156,14 +157,15 @@ export function sweep(p: Pipeline, run: JobRun, from: JobRun['doubts'][number]):
 }
 
 /** A person ran one of our builds again inside the CI: that is the next attempt. */
-export function adopt(p: Pipeline, run: JobRun, build: string, rebuiltFrom: string): void {
-  if (attemptOf(run.job, rebuiltFrom) === undefined || attemptOf(run.job, build) !== undefined) return;
+export function adopt(p: Pipeline, run: JobRun, rebuild: Rebuild): void {
+  const { ref, rebuiltFrom } = rebuild;
+  if (attemptOf(run.job, rebuiltFrom) === undefined || attemptOf(run.job, ref.id) !== undefined) return;
   run.attempts += 1;
   const attempt = run.attempts;
   background(p, async () => {
     const adopted = await attemptsWithin(p, run, 'adopt', () =>
       p.acts.adopt.executeWithOptions({ activityId: `adopt:${attemptName(run, attempt)}`, summary: 'rebuilt in the CI' }, [
-        { pipeline: p.id, job: run.name, attempt, build, rebuiltFrom },
+        { pipeline: p.id, job: run.name, attempt, ref, rebuiltFrom },
       ]),
     );
     if ('gaveUp' in adopted) return;
@@ -171,7 +173,7 @@ export function adopt(p: Pipeline, run: JobRun, build: string, rebuiltFrom: stri
     run.stopping = null;
     run.note = 'rebuilt in the CI';
     run.startedAt = Date.now();
-    bound(run, adopted.attempt, build);
+    bound(run, adopted.attempt, ref.id);
     p.epoch = observe(run, adopted.seen, 'read', now(p));
   });
 }

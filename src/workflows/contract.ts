@@ -1,6 +1,7 @@
 import type { PipelineId } from '../pipeline/ids.ts';
 import type { Job } from '../pipeline/job.ts';
 import type { Status } from '../pipeline/status.ts';
+import type { BuildRef } from '../providers/provider.ts';
 import type { Observation } from '../pipeline/words.ts';
 
 /** What the workflow asks of activities. `src/activities` implements it; nothing but types crosses here. */
@@ -48,8 +49,11 @@ export interface Stopped {
   doubt: boolean;
 }
 
-export interface AdoptInput extends AttemptInput {
-  build: string;
+export interface AdoptInput extends AttemptInput, Rebuild {}
+
+/** A build that a person started from one of ours, as a webhook told of it. */
+export interface Rebuild {
+  ref: BuildRef;
   rebuiltFrom: string;
 }
 

@@ -2,15 +2,15 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Durations } from '../pipeline/durations.ts';
 import type { PipelineId } from '../pipeline/ids.ts';
 import type { Fact, Observation } from '../pipeline/words.ts';
-import type { Kept } from './contract.ts';
+import type { Kept, Rebuild } from './contract.ts';
 import type { JobRun } from './run.ts';
 
 /** What a webhook told about a build of a job. */
 export interface Notice {
   job: string;
   seen: Observation;
-  /** The build that a person ran again as this one. */
-  rebuiltFrom?: string;
+  /** A person ran one of our builds again as this one. */
+  rebuild?: Rebuild;
 }
 
 export interface JobInput {

@@ -91,10 +91,10 @@ function listen(p: Pipeline): void {
   setHandler(messages.view, () => viewOf(p), { description: 'Where every job stands.' });
 }
 
-function hear(p: Pipeline, { job, seen, rebuiltFrom }: messages.Notice): void {
+function hear(p: Pipeline, { job, seen, rebuild }: messages.Notice): void {
   const run = p.runs.find(({ name }) => name === job);
   if (!run) return;
-  if (rebuiltFrom !== undefined && !run.job.builds[seen.build]) adopt(p, run, seen.build, rebuiltFrom);
+  if (rebuild && !run.job.builds[seen.build]) adopt(p, run, rebuild);
   p.epoch = observe(run, seen, 'notice', { epoch: p.epoch, now: Date.now(), unsure: p.durations.unsure });
   run.quiet = run.pollMs ?? p.durations.silence;
   const known = Object.values(run.job.bound).includes(seen.build);

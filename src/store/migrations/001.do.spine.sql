@@ -197,6 +197,34 @@ create table slots (
 );
 create index slots_time on slots (bucket, at);
 
+-- A function, because each of its statements sees what others committed while it waited for the lock, and because no
+-- client can freeze between lock and commit. most: calls of this rank and above in a window. own: calls of this rank alone.
+create function reserve_slot(bucket_ text, key_ text, rank_ smallint, most int, own int, lap interval) returns timestamptz
+language plpgsql as $$
+declare
+  free timestamptz;
+  kept timestamptz;
+begin
+  insert into budgets (bucket) values (bucket_) on conflict do nothing;
+  select greatest(blocked_until, clock_timestamp()) into free from budgets where bucket = bucket_ for update;
+  delete from slots where bucket = bucket_ and at < clock_timestamp() - lap;
+  select greatest(at, free) into kept from slots where bucket = bucket_ and key = key_;
+  if kept is not null then
+    -- A slot whose time has come is used up now: the next call of this name queues again.
+    update slots set at = kept, key = case when kept <= clock_timestamp() then key_ || '/' || gen_random_uuid() else key_ end
+    where bucket = bucket_ and key = key_;
+    return kept;
+  end if;
+  free := greatest(
+    free,
+    (select at + lap from slots where bucket = bucket_ and priority <= rank_ order by at desc offset most - 1 limit 1),
+    (select at + lap from slots where bucket = bucket_ and priority = rank_ order by at desc offset own - 1 limit 1)
+  );
+  insert into slots (bucket, key, priority, at)
+  values (bucket_, case when free <= clock_timestamp() then key_ || '/' || gen_random_uuid() else key_ end, rank_, free);
+  return free;
+end $$;
+
 -- What goes out. A row gets its cursor when it may be shown: at once, or when created_at has come.
 
 create table clock (

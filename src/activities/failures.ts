@@ -1,0 +1,47 @@
+import { ApplicationFailure, activityInfo, CancelledFailure } from '@temporalio/activity';
+import { failures } from '../pipeline/failures.ts';
+import { ProviderError } from '../providers/errors.ts';
+import { isUnavailable } from '../store/db.ts';
+
+/** An error that nobody foresaw is tried this often before its step is parked. */
+const internalTries = 5;
+
+/**
+ * The one border where errors become typed failures: what passes by itself is retried, at the time that the CI gave if
+ * it gave one; what a person must mend is not.
+ */
+export function asFailure(error: unknown): Error {
+  if (error instanceof ApplicationFailure || error instanceof CancelledFailure) return error;
+  if (error instanceof ProviderError) {
+    const retry = failures[error.failure] === 'retry';
+    return ApplicationFailure.create({
+      message: error.message,
+      type: error.failure,
+      nonRetryable: !retry,
+      cause: error,
+      ...(retry && error.retryAt ? { nextRetryDelay: Math.max(1, error.retryAt.getTime() - Date.now()) } : {}),
+    });
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  if (isUnavailable(error)) return ApplicationFailure.retryable(`The database is not available: ${message}`, 'Transient');
+  return ApplicationFailure.create({
+    message,
+    type: 'Internal',
+    nonRetryable: activityInfo().attempt >= internalTries,
+    ...(error instanceof Error ? { cause: error } : {}),
+  });
+}
+
+/** Wraps every activity of a set, so that whatever it throws has a type. */
+export function withFailures<T extends Record<string, (input: never) => Promise<unknown>>>(activities: T): T {
+  const wrap =
+    (activity: (input: never) => Promise<unknown>) =>
+    async (input: never): Promise<unknown> => {
+      try {
+        return await activity(input);
+      } catch (error) {
+        throw asFailure(error);
+      }
+    };
+  return Object.fromEntries(Object.entries(activities).map(([name, activity]) => [name, wrap(activity)])) as T;
+}

@@ -1,0 +1,34 @@
+import { shareOfPipelineId } from '../pipeline/share.ts';
+import type { Sql } from './db.ts';
+import type { CommandKind } from './work.ts';
+
+export interface NewCommand {
+  /** Given by the caller: the same id is the same command. */
+  id: string;
+  pipeline: string;
+  kind: CommandKind;
+  job?: string | undefined;
+  /** Who asks; shown to people. */
+  by: string;
+}
+
+/** Writes down what a person asks of a pipeline. Dispatch carries it there. */
+export async function insertCommand(sql: Sql, { id, pipeline, kind, job, by }: NewCommand): Promise<void> {
+  const share = shareOfPipelineId(pipeline);
+  await sql`
+    with asked as (
+      insert into commands (id, share, pipeline, kind, job, by)
+      values (${id}, ${share}, ${pipeline}, ${kind}, ${job ?? null}, ${by}) on conflict do nothing returning share
+    ) select pg_notify('inbox', share::text) from asked`;
+}
+
+export interface CommandResult {
+  state: 'new' | 'done' | 'refused';
+  /** While it is new: what keeps it from being carried out. */
+  result: string | null;
+}
+
+export async function commandResult(sql: Sql, id: string): Promise<CommandResult | undefined> {
+  const [row] = await sql<CommandResult[]>`select state, result from commands where id = ${id}`;
+  return row;
+}

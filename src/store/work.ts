@@ -1,0 +1,148 @@
+import type { Observation } from '../pipeline/words.ts';
+import type { BuildRef } from '../providers/provider.ts';
+import type { Sql } from './db.ts';
+
+/** What waits for dispatch, by share. Rows of other shares belong to other owners. */
+
+export interface OpenTrigger {
+  knot: string;
+  nsid: string;
+  rkey: string;
+  body: unknown;
+  state: 'new' | 'held';
+  /** Past its hold time (database clock). */
+  overdue: boolean;
+  tries: number;
+}
+
+export const openTriggers = (sql: Sql, share: number, limit: number): Promise<OpenTrigger[]> =>
+  sql<OpenTrigger[]>`
+    select knot, nsid, rkey, body, state, coalesce(hold_until < clock_timestamp(), false) as overdue, tries from triggers
+    where share = ${share} and state in ('new', 'held') and due_at <= clock_timestamp() order by due_at, id limit ${limit}`;
+
+export interface OpenDelivery {
+  id: bigint;
+  event: string;
+  provider: string;
+  build: string;
+  rebuiltFrom: string | null;
+  ref: BuildRef;
+  seen: Observation;
+  tries: number;
+  /** Where a bound build belongs, else the build that it was made from, else where its meta_data points. */
+  pipeline: string | null;
+  job: string | null;
+  route: 'build' | 'rebuild' | 'address' | null;
+}
+
+/** Deliveries with their way: a build that we know, then what it was rebuilt from, then its address. */
+export const openDeliveries = (sql: Sql, share: number, limit: number): Promise<OpenDelivery[]> =>
+  sql<OpenDelivery[]>`
+    select delivery.id, delivery.event, delivery.provider, delivery.build, delivery.rebuilt_from as "rebuiltFrom",
+      delivery.ref, delivery.seen, delivery.tries,
+      coalesce(known.pipeline, origin.pipeline, jobs.pipeline) as pipeline,
+      coalesce(known.job, origin.job, jobs.name) as job,
+      case when known.id is not null then 'build' when origin.id is not null then 'rebuild'
+        when jobs.name is not null then 'address' end as route
+    from deliveries delivery
+    left join builds known on known.provider = delivery.provider and known.build = delivery.build
+    left join builds origin on origin.provider = delivery.provider and origin.build = delivery.rebuilt_from
+    left join pipelines on pipelines.knot = delivery.knot and pipelines.rkey = delivery.rkey
+    left join jobs on jobs.pipeline = pipelines.id and jobs.name = delivery.job and delivery.rebuilt_from is null
+    where delivery.share = ${share} and delivery.state = 'new' and delivery.due_at <= clock_timestamp()
+    order by delivery.due_at, delivery.id limit ${limit}`;
+
+export type CommandKind = 'cancel' | 'rerun' | 'retry';
+
+export interface OpenCommand {
+  id: string;
+  pipeline: string;
+  kind: CommandKind;
+  job: string | null;
+  by: string;
+  tries: number;
+}
+
+export const openCommands = (sql: Sql, share: number, limit: number): Promise<OpenCommand[]> =>
+  sql<OpenCommand[]>`
+    select id, pipeline, kind, job, by, tries from commands
+    where share = ${share} and state = 'new' and due_at <= clock_timestamp() order by due_at, seq limit ${limit}`;
+
+/** A trigger that is over keeps its key and the reason; its body goes. */
+export async function settleTrigger(
+  sql: Sql,
+  { knot, nsid, rkey }: Pick<OpenTrigger, 'knot' | 'nsid' | 'rkey'>,
+  state: 'started' | 'ended' | 'refused',
+  reason: string | null,
+): Promise<void> {
+  await sql`
+    update triggers set state = ${state}, reason = ${reason}, body = null, settled_at = clock_timestamp()
+    where knot = ${knot} and nsid = ${nsid} and rkey = ${rkey} and state in ('new', 'held')`;
+}
+
+/** Keeps a trigger of an unknown repository for a while: not knowing is not a no. */
+export async function holdTrigger(
+  sql: Sql,
+  { knot, nsid, rkey }: Pick<OpenTrigger, 'knot' | 'nsid' | 'rkey'>,
+  holdMs: number,
+  reason: string,
+): Promise<void> {
+  await sql`
+    update triggers set state = 'held', reason = ${reason},
+      hold_until = received_at + ${holdMs} * interval '1 millisecond',
+      due_at = received_at + ${holdMs} * interval '1 millisecond'
+    where knot = ${knot} and nsid = ${nsid} and rkey = ${rkey} and state = 'new'`;
+}
+
+export async function settleDeliveries(sql: Sql, ids: bigint[], state: 'done' | 'foreign', reason: string | null): Promise<void> {
+  await sql`
+    update deliveries set state = ${state}, reason = ${reason}, settled_at = clock_timestamp()
+    where id = any(${ids}::bigint[]) and state = 'new'`;
+}
+
+export async function settleCommand(sql: Sql, id: string, state: 'done' | 'refused', result: string): Promise<void> {
+  await sql`
+    with settled as (
+      update commands set state = ${state}, result = ${result}, settled_at = clock_timestamp()
+      where id = ${id} and state = 'new' returning id
+    ) select pg_notify('commands', id) from settled`;
+}
+
+/** Comes back to a row later, longer after each failure. Returns the wait in ms. */
+export async function postpone(
+  sql: Sql,
+  row: { trigger: Pick<OpenTrigger, 'knot' | 'nsid' | 'rkey'> } | { deliveries: bigint[] } | { command: string },
+  tries: number,
+  reason: string,
+): Promise<number> {
+  const wait = Math.min(60_000, 500 * 2 ** Math.min(tries, 10));
+  const due = sql`clock_timestamp() + ${wait} * interval '1 millisecond'`;
+  if ('trigger' in row) {
+    const { knot, nsid, rkey } = row.trigger;
+    await sql`
+      update triggers set due_at = ${due}, tries = tries + 1, reason = ${reason}
+      where knot = ${knot} and nsid = ${nsid} and rkey = ${rkey} and state in ('new', 'held')`;
+  } else if ('deliveries' in row) {
+    await sql`
+      update deliveries set due_at = ${due}, tries = tries + 1, reason = ${reason}
+      where id = any(${row.deliveries}::bigint[]) and state = 'new'`;
+  } else {
+    await sql`
+      update commands set due_at = ${due}, tries = tries + 1, result = ${reason} where id = ${row.command} and state = 'new'`;
+  }
+  return wait;
+}
+
+/** The command has already made an attempt, in this run of the workflow or in an earlier one. */
+export async function wasCarriedOut(sql: Sql, command: string): Promise<boolean> {
+  const rows = await sql`select from attempts where command = ${command} limit 1`;
+  return rows.length > 0;
+}
+
+export type TriggerState = 'new' | 'held' | 'started' | 'ended' | 'refused' | 'early';
+
+export async function triggerState(sql: Sql, knot: string, rkey: string): Promise<{ state: TriggerState; reason: string | null } | undefined> {
+  const [row] = await sql<{ state: TriggerState; reason: string | null }[]>`
+    select state, reason from triggers where knot = ${knot} and rkey = ${rkey} limit 1`;
+  return row;
+}
