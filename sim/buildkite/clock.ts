@@ -6,7 +6,8 @@ export interface Clock {
   /** Pace of the steps in milliseconds, or `manual`: a step only by `next`. */
   readonly mode: 'auto' | 'manual';
   pace: number;
-  addRule(rule: ScriptRule): void;
+  /** Adds a rule, by default for new builds only: what follows a retry, an unblock or a cancel keeps its usual course. */
+  addRule(rule: ScriptRule, causes?: readonly Cause[]): void;
   /** Gives a new build its jobs and its first state, and starts its script. */
   begin(build: Build, cause: 'create' | 'rebuild'): void;
   /** Starts what follows a retry, an unblock or a cancel; it replaces what was left of the script. */
@@ -30,13 +31,13 @@ const DEFAULTS: Record<Cause, readonly Step[]> = {
 
 /** Makes a clock over the life of builds. */
 export function createClock(life: Life, mode: 'auto' | 'manual', pace: number): Clock {
-  const rules: ScriptRule[] = [];
+  const rules: { rule: ScriptRule; causes: readonly Cause[] }[] = [];
   const left = new Map<string, Step[]>();
   const timers = new Map<string, NodeJS.Timeout>();
 
   const choose = (build: Build, cause: Cause): Script => {
-    for (const rule of rules.toReversed()) {
-      const chosen = rule(build, cause);
+    for (const { rule, causes } of rules.toReversed()) {
+      const chosen = causes.includes(cause) ? rule(build, cause) : undefined;
       if (chosen) return 'steps' in chosen ? chosen : { steps: chosen };
     }
     return { steps: DEFAULTS[cause] };
@@ -63,8 +64,8 @@ export function createClock(life: Life, mode: 'auto' | 'manual', pace: number): 
   const clock: Clock = {
     mode,
     pace,
-    addRule(rule) {
-      rules.push(rule);
+    addRule(rule, causes = ['create', 'rebuild']) {
+      rules.push({ rule, causes });
     },
     begin(build, cause) {
       const script = choose(build, cause);

@@ -112,7 +112,7 @@ export async function startBuildkite(options: BuildkiteOptions = {}): Promise<Bu
     addToken: (settings) => addToken(world, settings),
     revokeToken: (value) => void world.tokens.delete(value),
     webhook: (settings) => webhooks.add(settings),
-    script: (rule) => clock.addRule(rule),
+    script: (rule, causes) => clock.addRule(rule, causes),
     create: (org, slug, given) => {
       const pipeline = world.pipeline(org, slug);
       if (!pipeline) throw new Error(`no pipeline ${org}/${slug} in the Buildkite simulator`);

@@ -66,8 +66,8 @@ export interface BuildkiteSim {
   revokeToken(token: string): void;
   webhook(settings: WebhookSettings): Webhook;
 
-  /** Chooses the script of builds to come; the newest rule is asked first. */
-  script(rule: t.ScriptRule): void;
+  /** Chooses the script of builds to come, or of what follows `causes`; the newest rule is asked first. */
+  script(rule: t.ScriptRule, causes?: readonly t.Cause[]): void;
   /** A build that a person made, with any meta_data: a foreign one. */
   create(org: string, pipeline: string, given: Pick<NewBuild, 'commit' | 'branch'> & Partial<NewBuild>): t.Build;
   /** The next step of the script, or this state. */
