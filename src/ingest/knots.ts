@@ -1,0 +1,96 @@
+import type { Logger } from 'pino';
+import { forgetUnwantedKnots } from '../store/cursors.ts';
+import type { Sql } from '../store/db.ts';
+import { type WantedKnot, wantedKnots } from '../store/repos.ts';
+import { type KnotReader, type KnotSettings, type KnotStats, knotReader } from './knot-reader.ts';
+import { knotNameProblem } from './knot-url.ts';
+import type { Lease, Running } from './leases.ts';
+
+const prefix = 'knot/';
+
+export const knotDefaults: KnotSettings = {
+  rewindMs: 5_000,
+  drainIdleMs: 1_000,
+  pageFrames: 100,
+  pingMs: 30_000,
+  readDeadlineMs: 90_000,
+  dialTimeoutMs: 10_000,
+  redialMinMs: 1_000,
+  redialMaxMs: 30_000,
+  saveMs: 3_000,
+  maxWaiting: 300,
+  maxWaitingBytes: 16 * 1024 * 1024,
+};
+
+export type KnotSource = {
+  /** `knot/<host>` of every knot that a chosen repo lives on. Also tells the readers what is chosen now. */
+  wanted(): Promise<string[]>;
+  /** Reads `knot/<host>` under this lease. */
+  start(source: string, lease: Lease): Running;
+  isKnot(source: string): boolean;
+  /** of the knots that this process reads, by name */
+  stats(): ReadonlyMap<string, Readonly<KnotStats>>;
+};
+
+/** Tangled's knots as sources for the lease manager; wake it on the channel `repos`. */
+export function knotSource(options: {
+  sql: Sql;
+  /** plain `ws://` */
+  dev: boolean;
+  log: Logger;
+  settings?: Partial<KnotSettings> | undefined;
+}): KnotSource {
+  const { sql, dev } = options;
+  const settings = { ...knotDefaults, ...options.settings };
+  const readers = new Map<string, { reader: KnotReader; stats: KnotStats }>();
+  const warned = new Set<string>();
+  let wanted = new Map<string, WantedKnot>();
+  let named: string | undefined;
+
+  const isUsable = ({ knot }: WantedKnot): boolean => {
+    const problem = knotNameProblem(knot);
+    if (problem !== undefined && !warned.has(knot)) options.log.warn({ knot }, `cannot read a knot: ${problem}`);
+    if (problem !== undefined) warned.add(knot);
+    return problem === undefined;
+  };
+
+  return {
+    async wanted() {
+      const knots = (await wantedKnots(sql)).filter(isUsable);
+      const names = JSON.stringify(knots.map(({ knot }) => knot));
+      wanted = new Map(knots.map((knot) => [knot.knot, knot]));
+      if (names !== named) {
+        for (const source of await forgetUnwantedKnots(sql)) options.log.info({ source }, 'its last repo is gone');
+      }
+      named = names;
+      for (const { reader } of readers.values()) reader.refresh();
+      return knots.map(({ knot }) => `${prefix}${knot}`);
+    },
+
+    start(source, lease) {
+      const knot = source.slice(prefix.length);
+      const log = options.log.child({ knot, epoch: `${lease.epoch}` });
+      const stats: KnotStats = {
+        connected: false,
+        dials: 0,
+        frames: 0,
+        bad: 0,
+        triggers: 0,
+        quarantined: 0,
+        lastFrameAt: undefined,
+      };
+      const mine = () => wanted.get(knot);
+      const reader = knotReader({ sql, knot, source, lease, dev, log, settings, wanted: mine, stats });
+      readers.set(knot, { reader, stats });
+      return {
+        async stop() {
+          await reader.stop();
+          if (readers.get(knot)?.reader === reader) readers.delete(knot);
+        },
+      };
+    },
+
+    isKnot: (source) => source.startsWith(prefix),
+    stats: () => new Map([...readers].map(([knot, { stats }]) => [knot, stats])),
+  };
+}

@@ -1,0 +1,207 @@
+import type { Logger } from 'pino';
+import type { Sql } from '../store/db.ts';
+import {
+  type Held,
+  addSources,
+  announceMember,
+  countMembers,
+  leaveMembers,
+  releaseLeases,
+  renewLeases,
+  takeLeases,
+} from '../store/leases.ts';
+import { listen } from '../store/listen.ts';
+import { within } from './within.ts';
+
+export type Lease = Held & {
+  /** aborted when the lease is lost: another process may have the source already, so stop at once, without draining */
+  signal: AbortSignal;
+};
+
+export type Running = {
+  /** Finishes what is under way, unless the lease is lost. Must end soon, also when the database is away. */
+  stop(): Promise<void>;
+};
+
+export type LeaseOptions = {
+  sql: Sql;
+  /** unique for this process, also after a restart */
+  owner: string;
+  /** all sources that should have a reader somewhere */
+  wanted(): Promise<string[]>;
+  /** Starts reading a source. Called again for the same source only after `stop` has resolved. */
+  start(source: string, lease: Lease): Running;
+  log: Logger;
+  /** how long a lease lasts without being renewed; default 10 s */
+  ttlMs?: number | undefined;
+  /** channels whose notices mean that `wanted` may have changed; default `repos` */
+  wakeOn?: readonly string[] | undefined;
+};
+
+export type LeaseManager = {
+  /** Looks again now: `wanted` has changed. */
+  notify(): void;
+  /** what this process reads */
+  held(): string[];
+  /** Stops all sources, gives them back, and leaves. */
+  stop(): Promise<void>;
+};
+
+type Entry = { lease: Held; running: Running; lost: AbortController; validUntil: number; leaving: boolean };
+
+/**
+ * Holds this process's fair share of the sources: takes those that nobody has, gives some up when there are more
+ * processes, and counts a lease as lost by its own clock when it could not be renewed in time.
+ */
+export function leaseManager(options: LeaseOptions): LeaseManager {
+  const { sql, owner, log, ttlMs = 10_000, wakeOn = ['repos'] } = options;
+  const entries = new Map<string, Entry>();
+  /** sources that were lost, and have not stopped yet */
+  const ending = new Map<string, Promise<void>>();
+  const known = new Set<string>();
+  let stopping = false;
+  let announced = false;
+  let woken = false;
+  let wake = (): void => {};
+  let expiry: NodeJS.Timeout | undefined;
+
+  const notify = (): void => {
+    woken = true;
+    wake();
+  };
+
+  const lose = (source: string, why: string): void => {
+    const entry = entries.get(source);
+    if (!entry) return;
+    log.warn({ source, epoch: `${entry.lease.epoch}` }, `lost the lease: ${why}`);
+    entries.delete(source);
+    entry.lost.abort();
+    const stopped = stopQuietly(source, entry.running).finally(() => ending.delete(source));
+    ending.set(source, stopped);
+  };
+
+  const stopQuietly = (source: string, running: Running): Promise<void> =>
+    Promise.resolve()
+      .then(() => running.stop())
+      .catch((error: unknown) => log.error({ source, err: error }, 'stopping failed'));
+
+  const watchExpiry = (): void => {
+    clearTimeout(expiry);
+    const next = Math.min(...[...entries.values()].map((entry) => entry.validUntil));
+    if (next === Number.POSITIVE_INFINITY) return;
+    expiry = setTimeout(
+      () => {
+        for (const [source, { validUntil }] of entries) {
+          if (validUntil <= performance.now()) lose(source, 'it could not be renewed in time');
+        }
+        watchExpiry();
+      },
+      Math.max(0, next - performance.now()),
+    );
+  };
+
+  const renew = async (): Promise<void> => {
+    const began = performance.now();
+    const asked = [...entries].map(([source, { lease }]) => ({ source, epoch: lease.epoch }));
+    const kept = await within(ttlMs, renewLeases(sql, owner, asked, ttlMs));
+    const epochs = new Map(kept.map(({ source, epoch }) => [source, epoch]));
+    for (const { source, epoch } of asked) {
+      const entry = entries.get(source);
+      if (entry?.lease.epoch !== epoch) continue;
+      if (epochs.get(source) === epoch) entry.validUntil = began + ttlMs;
+      // one that was given back meanwhile is not lost
+      else if (!entry.leaving) lose(source, 'another process has taken the source over');
+    }
+    watchExpiry();
+  };
+
+  const giveUp = async (source: string, why: string): Promise<void> => {
+    const entry = entries.get(source);
+    if (!entry || entry.leaving) return;
+    entry.leaving = true;
+    log.info({ source, epoch: `${entry.lease.epoch}` }, `giving the source back: ${why}`);
+    await stopQuietly(source, entry.running);
+    if (entries.get(source) !== entry) return; // lost while it drained
+    await within(ttlMs, releaseLeases(sql, owner, [entry.lease])).catch((error: unknown) => {
+      log.warn({ source, err: error }, 'could not give the lease back; it will expire');
+    });
+    if (entries.get(source) === entry) entries.delete(source);
+    watchExpiry();
+  };
+
+  const take = async (sources: string[], limit: number): Promise<void> => {
+    const fresh = sources.filter((source) => !known.has(source));
+    if (fresh.length > 0) await within(ttlMs, addSources(sql, fresh));
+    for (const source of fresh) known.add(source);
+
+    const began = performance.now();
+    for (const { source, epoch } of await within(ttlMs, takeLeases(sql, owner, sources, limit, ttlMs))) {
+      const lost = new AbortController();
+      const lease = { source, epoch, signal: lost.signal };
+      log.info({ source, epoch: `${epoch}` }, 'took the source');
+      try {
+        const running = options.start(source, lease);
+        entries.set(source, { lease, running, lost, validUntil: began + ttlMs, leaving: false });
+      } catch (error) {
+        log.error({ source, err: error }, 'could not start the source; its lease will expire');
+      }
+    }
+    watchExpiry();
+  };
+
+  const tick = async (): Promise<void> => {
+    await renew();
+    if (!announced) await within(ttlMs, announceMember(sql));
+    announced = true;
+    const wanted = new Set(await within(ttlMs, options.wanted()));
+    const members = Math.max(1, await within(ttlMs, countMembers(sql)));
+    const fair = Math.ceil(wanted.size / members);
+    if (stopping) return;
+
+    for (const source of entries.keys()) if (!wanted.has(source)) void giveUp(source, 'it is not wanted any more');
+    const mine = [...entries].filter(([, entry]) => !entry.leaving).map(([source]) => source);
+    for (const source of mine.slice(fair)) void giveUp(source, `${members} processes share ${wanted.size} sources`);
+
+    const free = [...wanted].filter((source) => !entries.has(source) && !ending.has(source));
+    if (mine.length < fair && free.length > 0) await take(free, fair - mine.length);
+  };
+
+  const loop = async (): Promise<void> => {
+    while (!stopping) {
+      woken = false;
+      await tick().catch((error: unknown) => {
+        log.warn({ err: error }, 'could not look after the leases; trying again');
+      });
+      if (woken || stopping) continue;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ttlMs / 3);
+        wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  };
+
+  const listener = listen(sql, ['leases', ...wakeOn], notify, (error) => {
+    log.warn({ err: error }, 'cannot listen for notices; polling until it works again');
+  });
+  const ended = loop();
+
+  return {
+    notify,
+    held: () => [...entries.keys()],
+    async stop() {
+      stopping = true;
+      wake();
+      await Promise.all([ended, listener.close()]);
+      const keep = setInterval(() => void renew().catch(() => {}), ttlMs / 3);
+      await Promise.all([...[...entries.keys()].map((source) => giveUp(source, 'stopping')), ...ending.values()]);
+      clearInterval(keep);
+      clearTimeout(expiry);
+      await within(ttlMs, leaveMembers(sql, owner)).catch((error: unknown) => {
+        log.warn({ err: error }, 'could not sign off; the others will notice');
+      });
+    },
+  };
+}

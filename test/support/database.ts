@@ -1,0 +1,78 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import postgres from 'postgres';
+import { inject } from 'vitest';
+import { type Database, openDatabase } from '../../src/store/db.ts';
+import { migrate } from '../../src/store/migrate.ts';
+
+export type TestDatabase = {
+  url: string;
+  sql: Database;
+  /** Closes `sql`, ends all other sessions, and removes the database. */
+  drop(): Promise<void>;
+};
+
+/** A database of its own, migrated: a copy of a template that the first test of the run makes. */
+export async function freshDatabase(options: { max?: number } = {}): Promise<TestDatabase> {
+  return await create(await template(), options);
+}
+
+/** A database of its own without any table. */
+export async function emptyDatabase(options: { max?: number } = {}): Promise<TestDatabase> {
+  return await create('template1', options);
+}
+
+async function create(from: string, { max = 5 }: { max?: number }): Promise<TestDatabase> {
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  await asAdmin((admin) => admin`create database ${admin(name)} template ${admin(from)}`);
+  const url = urlOf(name);
+  const sql = openDatabase(url, { max, applicationName: 'test' });
+  return {
+    url,
+    sql,
+    async drop() {
+      await sql.end({ timeout: 1 });
+      await asAdmin((admin) => admin`drop database if exists ${admin(name)} with (force)`);
+    },
+  };
+}
+
+async function template(): Promise<string> {
+  const name = `template_${await migrationsHash()}`;
+  await asAdmin(async (admin) => {
+    // test files run in several processes
+    await admin`select pg_advisory_lock(1)`;
+    const [there] = await admin`select from pg_database where datname = ${name}`;
+    if (there) return;
+    const draft = `${name}_draft`;
+    await admin`drop database if exists ${admin(draft)} with (force)`;
+    await admin`create database ${admin(draft)}`;
+    const sql = openDatabase(urlOf(draft), { max: 1 });
+    await migrate(sql).finally(() => sql.end());
+    await admin`alter database ${admin(draft)} rename to ${admin(name)}`;
+  });
+  return name;
+}
+
+async function migrationsHash(): Promise<string> {
+  const dir = path.join(import.meta.dirname, '../../src/store/migrations');
+  const hash = createHash('sha256');
+  for (const file of (await readdir(dir)).sort()) hash.update(await readFile(path.join(dir, file)));
+  return hash.digest('hex').slice(0, 16);
+}
+
+function urlOf(database: string): string {
+  const url = new URL(inject('postgresUrl'));
+  url.pathname = `/${database}`;
+  return url.href;
+}
+
+async function asAdmin<T>(work: (admin: postgres.Sql) => Promise<T>): Promise<T> {
+  const admin = postgres(inject('postgresUrl'), { max: 1, onnotice: () => {} });
+  try {
+    return await work(admin);
+  } finally {
+    await admin.end();
+  }
+}
