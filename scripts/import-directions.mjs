@@ -30,17 +30,24 @@ export const directions = {
     types: '*',
     packages: (name) => name !== '@temporalio/workflow' && name !== '@temporalio/common',
   },
-  activities: { ours: ['providers', 'providers (pure)', 'clients', 'store', 'forges', 'pipeline', 'shared'] },
+  // The contract that the workflows write down and the activities fulfil is a type.
+  activities: {
+    ours: ['providers', 'providers (pure)', 'clients', 'store', 'forges', 'pipeline', 'shared'],
+    types: ['workflows'],
+  },
   // The typed client of the SDK wants the workflow's type; its code must stay out of this process.
   ingest: {
     ours: ['store', 'clients', 'forges', 'pipeline', 'providers (pure)', 'health', 'shared'],
     types: ['workflows'],
   },
   server: { ours: ['store', 'clients', 'forges', 'pipeline', 'providers (pure)', 'health', 'shared'] },
-  'providers (pure)': { ours: ['forges', 'pipeline', 'shared'], types: ['providers'], packages: isTemporal },
+  'providers (pure)': {
+    ours: ['forges', 'pipeline', 'shared'],
+    packages: (name) => (isNode(name) && !pureNode.has(name)) || isTemporal(name) || io.has(name),
+  },
   providers: { ours: ['providers (pure)', 'clients', 'store', 'forges', 'pipeline', 'shared'], packages: isTemporal },
   clients: { ours: ['forges', 'pipeline', 'shared'], packages: isTemporal },
-  store: { ours: ['shared'], types: ['pipeline', 'forges'], packages: isTemporal },
+  store: { ours: ['pipeline', 'forges', 'shared'], types: ['providers (pure)'], packages: isTemporal },
   health: { ours: ['store', 'pipeline', 'shared'] },
   embedded: { ours: ['shared'] },
   shared: { ours: [], types: ['pipeline', 'forges'] },
@@ -50,8 +57,8 @@ export const directions = {
   main: { ours: '*' },
 };
 
-/** Files of `providers` that do no I/O: what ingest and server may use of a provider. */
-const pureProviderFile = /^providers\/(?:.+\/)?(?:plan|webhook|provider|planners|webhooks)\.ts$/;
+/** Files of `providers` that do no I/O, nor import one that does: what ingest and server may use of a provider. */
+const pureProviderFile = /^providers\/(?:.+\/)?(?:plan|planners|webhook|webhooks|provider|errors|state|wire)\.ts$/;
 const outside = ['sim', 'test', 'demo', 'bench', 'scripts'];
 
 /**

@@ -13,7 +13,9 @@ import { buildTemporal, downloadTemporal } from './temporal.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const modules = path.join(root, 'node_modules');
 const stamp = path.join(modules, '.whorl-setup');
-const lockHash = createHash('sha256').update(readFileSync(path.join(root, 'package-lock.json'))).digest('hex');
+const lockHash = createHash('sha256')
+  .update(readFileSync(path.join(root, 'package-lock.json')))
+  .digest('hex');
 const stampText = `${lockHash} ${process.platform}-${process.arch}\n`;
 
 /** @param {string} line */
@@ -110,7 +112,9 @@ async function temporal() {
   }
   const reasons = tried.map((line) => `  ${line}`).join('\n');
   const ways = fourWays.map((way, index) => `  ${index + 1}. ${way}`).join('\n');
-  throw new Error(`there is no Temporal dev server on this machine, and none could be had:\n${reasons}\nFour ways:\n${ways}`);
+  throw new Error(
+    `there is no Temporal dev server on this machine, and none could be had:\n${reasons}\nFour ways:\n${ways}`,
+  );
 }
 
 /**
@@ -146,7 +150,8 @@ function run(command, args, options) {
     child.once('error', (error) => reject(new Error(`${command} did not start: ${error.message}`)));
     child.once('exit', (code, signal) => {
       if (code === 0) resolve();
-      else reject(new Error(`${command} ${args[0]} failed (${signal ?? `exit code ${code}`}); its own words are above`));
+      else
+        reject(new Error(`${command} ${args[0]} failed (${signal ?? `exit code ${code}`}); its own words are above`));
     });
   });
 }

@@ -6,7 +6,13 @@ import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cacheFolder, cachedTemporal, findTemporal, temporalVersion, versionOf } from '../src/embedded/temporal-binary.mjs';
+import {
+  cacheFolder,
+  cachedTemporal,
+  findTemporal,
+  temporalVersion,
+  versionOf,
+} from '../src/embedded/temporal-binary.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const downloadMs = 60_000;
@@ -38,7 +44,9 @@ export async function downloadTemporal(node) {
  * @param {(line: string) => void} say
  */
 export async function buildTemporal(say) {
-  const go = await output('go', ['env', 'GOVERSION'], { env: { ...process.env, GOTOOLCHAIN: 'local' } }).catch(() => '');
+  const go = await output('go', ['env', 'GOVERSION'], { env: { ...process.env, GOTOOLCHAIN: 'local' } }).catch(
+    () => '',
+  );
   const [, major = '0', minor = '0'] = /^go(\d+)\.(\d+)/.exec(go) ?? [];
   if (Number(major) < 1 || (Number(major) === 1 && Number(minor) < 26)) {
     throw new Error(`a build with Go: ${go === '' ? 'there is no Go here' : `${go.trim()} is older than Go 1.26`}`);
@@ -148,7 +156,8 @@ function output(command, args, options) {
   return new Promise((resolve, reject) => {
     execFile(command, args, { ...options, cwd: tmpdir(), encoding: 'utf8' }, (error, stdout, stderr) => {
       if (error === null) resolve(String(stdout));
-      else reject(error.killed === true ? new Error('no end in time') : new Error(String(stderr).trim() || error.message));
+      else
+        reject(error.killed === true ? new Error('no end in time') : new Error(String(stderr).trim() || error.message));
     });
   });
 }

@@ -72,7 +72,10 @@ export async function preparation(
 }
 
 /** Untranslated messages, because we read them; a working folder that the user may be in. */
-export function runAs(user: User, cwd: string): { cwd: string; env: Record<string, string>; uid?: number; gid?: number } {
+export function runAs(
+  user: User,
+  cwd: string,
+): { cwd: string; env: Record<string, string>; uid?: number; gid?: number } {
   const ids = user.uid === undefined ? {} : { uid: user.uid, gid: user.gid };
   return { cwd, env: { LC_ALL: 'C' }, ...ids };
 }

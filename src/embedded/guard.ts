@@ -63,7 +63,7 @@ if (job.prepare !== undefined) {
   try {
     if (reason === 'exit code 0' && !stopping) renameSync(job.prepare.rename.from, job.prepare.rename.to);
   } catch (error) {
-    reason = `${error}`;
+    reason = error instanceof Error ? error.message : 'its data could not be moved into place';
   }
 }
 if (reason === 'exit code 0' && !stopping) {

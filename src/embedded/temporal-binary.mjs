@@ -9,7 +9,7 @@ import path from 'node:path';
 /** The version that `temporal/go.mod` pins and that the tests run on. */
 export const temporalVersion = '1.8.2';
 /** The first with everything that we use of the dev server. */
-const oldestVersion = [1, 5];
+const oldest = { major: 1, minor: 5 };
 
 /** @param {NodeJS.ProcessEnv} env */
 export function cacheFolder(env = process.env) {
@@ -74,8 +74,7 @@ export async function versionOf(file) {
   });
   const found = /temporal version (\d+)\.(\d+)\.\S+/.exec(output);
   if (found === null) return undefined;
-  const [major = 0, minor = 0] = [Number(found[1]), Number(found[2])];
-  const [oldestMajor = 0, oldestMinor = 0] = oldestVersion;
-  const tooOld = major < oldestMajor || (major === oldestMajor && minor < oldestMinor);
+  const major = Number(found[1]);
+  const tooOld = major < oldest.major || (major === oldest.major && Number(found[2]) < oldest.minor);
   return tooOld ? undefined : found[0].slice('temporal version '.length);
 }

@@ -52,7 +52,9 @@ export async function startTemporal(options: TemporalOptions = {}): Promise<Temp
   }
   const settings = await settingsOfOurs();
   const temporal = await withFreePorts(4, (ports) => startOn(ports, binary.path, settings, options));
-  options.log?.(`Temporal ${binary.version} is ready on ${temporal.address} (${Math.round(performance.now() - began)} ms)`);
+  options.log?.(
+    `Temporal ${binary.version} is ready on ${temporal.address} (${Math.round(performance.now() - began)} ms)`,
+  );
   return temporal;
 }
 

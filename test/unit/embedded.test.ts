@@ -146,7 +146,9 @@ describe('an embedded PostgreSQL', () => {
   test('takes a setting, and says why it does not start with a wrong one', async () => {
     const server = await started(startPostgres({ flags: { work_mem: '7MB' } }));
     expect(await query(server.url, 'show work_mem')).toEqual([{ work_mem: '7MB' }]);
-    await expect(startPostgres({ flags: { work_mem: 'much' } })).rejects.toThrow(/invalid value for parameter "work_mem"/);
+    await expect(startPostgres({ flags: { work_mem: 'much' } })).rejects.toThrow(
+      /invalid value for parameter "work_mem"/,
+    );
   });
 
   test.skipIf(process.getuid?.() !== 0)('says which folder keeps its user out', async () => {
