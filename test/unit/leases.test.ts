@@ -1,0 +1,145 @@
+import { randomUUID } from 'node:crypto';
+import pino from 'pino';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type Lease, type LeaseManager, leaseManager } from '../../src/ingest/leases.ts';
+import { openDatabase } from '../../src/store/db.ts';
+import { type TestDatabase, freshDatabase } from '../support/database.ts';
+import { until } from '../support/until.ts';
+
+const ttlMs = 1_500;
+let db: TestDatabase;
+let managers: LeaseManager[] = [];
+
+beforeAll(async () => void (db = await freshDatabase({ max: 10 })));
+afterAll(() => db.drop());
+beforeEach(() => db.sql`truncate leases`);
+afterEach(async () => {
+  await Promise.all(managers.map((manager) => manager.stop()));
+  managers = [];
+});
+
+type Process = {
+  manager: LeaseManager;
+  /** sources that are read now */
+  reading: Set<string>;
+  started: Lease[];
+  owner: string;
+};
+
+function startProcess(
+  wanted: () => string[],
+  options: { sql?: TestDatabase['sql']; stop?: (lease: Lease) => Promise<void> } = {},
+): Process {
+  const reading = new Set<string>();
+  const started: Lease[] = [];
+  const owner = randomUUID();
+  const manager = leaseManager({
+    sql: options.sql ?? db.sql,
+    owner,
+    ttlMs,
+    log: pino({ level: 'silent' }),
+    wanted: async () => wanted(),
+    start(source, lease) {
+      expect(reading.has(source)).toBe(false);
+      reading.add(source);
+      started.push(lease);
+      return {
+        async stop() {
+          await options.stop?.(lease);
+          reading.delete(source);
+        },
+      };
+    },
+  });
+  managers.push(manager);
+  return { manager, reading, started, owner };
+}
+
+const sources = (count: number): string[] => Array.from({ length: count }, (_, i) => `knot/${i}.example`);
+const sizes = (...processes: Process[]): number[] => processes.map(({ reading }) => reading.size).toSorted();
+
+test('one process takes all sources, and two share them, each source with one of them', async () => {
+  const wanted = sources(5);
+  const a = startProcess(() => wanted);
+  await until(() => a.reading.size === 5, 'all sources');
+  const b = startProcess(() => wanted);
+  await until(() => `${sizes(a, b)}` === '2,3', 'a fair share');
+  expect([...a.reading, ...b.reading].toSorted()).toEqual(wanted);
+});
+
+test('a process that stops gives its sources back at once, with the next epoch for whoever takes them', async () => {
+  const wanted = sources(4);
+  const a = startProcess(() => wanted);
+  await until(() => a.reading.size === 4, 'all sources');
+  const b = startProcess(() => wanted);
+  await until(() => `${sizes(a, b)}` === '2,2', 'a fair share');
+
+  const before = new Map(a.started.map(({ source, epoch }) => [source, epoch]));
+  const began = performance.now();
+  await a.manager.stop();
+  await until(() => b.reading.size === 4, 'the rest of them');
+  expect(performance.now() - began).toBeLessThan(ttlMs);
+  for (const { source, epoch } of b.started) expect(epoch).toBe((before.get(source) ?? 0n) + 1n);
+  expect(await db.sql`select source from leases where source = ${`ingest/${a.owner}`}`).toEqual([]);
+});
+
+test('the sources of a process that vanished are taken over within the lease and a second', async () => {
+  const wanted = sources(3);
+  const lost = openDatabase(db.url, { max: 1 });
+  const a = startProcess(() => wanted, { sql: lost });
+  await until(() => a.reading.size === 3, 'all sources');
+  const b = startProcess(() => wanted);
+  await until(() => `${sizes(a, b)}` === '1,2', 'a fair share');
+
+  const gone = new Set(a.reading);
+  const began = performance.now();
+  await lost.end({ timeout: 0 });
+  await until(() => b.reading.size === 3, 'the rest of them');
+  expect(performance.now() - began).toBeLessThan(ttlMs + 1_000);
+  // and the one that was cut off had stopped by its own clock before
+  expect(a.reading.size).toBe(0);
+  for (const { source, signal } of a.started) if (gone.has(source)) expect(signal.aborted).toBe(true);
+});
+
+test('a lease that another process holds by now is stopped without draining', async () => {
+  const a = startProcess(() => ['knot/x']);
+  await until(() => a.reading.size === 1, 'the source');
+  await db.sql`update leases set owner = 'other', epoch = epoch + 1, expires_at = now() + interval '1 hour'
+    where source = 'knot/x'`;
+  a.manager.notify();
+  await until(() => a.reading.size === 0, 'the end of it');
+  expect(a.started[0]?.signal.aborted).toBe(true);
+});
+
+test('sources come and go while processes run, at once after a notice', async () => {
+  let wanted = ['knot/a', 'dispatch/0'];
+  const a = startProcess(() => wanted);
+  await until(() => a.reading.size === 2, 'both sources');
+  wanted = ['dispatch/0', 'knot/b'];
+  const began = performance.now();
+  await db.sql`select pg_notify('repos', '')`;
+  await until(() => a.reading.has('knot/b') && !a.reading.has('knot/a'), 'the change');
+  expect(performance.now() - began).toBeLessThan(ttlMs / 3);
+  expect(a.manager.held().toSorted()).toEqual(['dispatch/0', 'knot/b']);
+});
+
+test('a lease is kept while its reader drains, and is given back when it has', async () => {
+  let drained = (): void => {};
+  const draining = new Promise<void>((resolve) => (drained = resolve));
+  let wanted = ['knot/slow'];
+  const a = startProcess(() => wanted, { stop: () => draining });
+  await until(() => a.reading.size === 1, 'the source');
+  wanted = [];
+  a.manager.notify();
+
+  const renewed = async (): Promise<Date | undefined> => {
+    const [row] = await db.sql<{ at: Date }[]>`
+      select expires_at as at from leases where source = 'knot/slow' and owner = ${a.owner}`;
+    return row?.at;
+  };
+  const first = await renewed();
+  await until(async () => Number(await renewed()) > Number(first) + ttlMs, 'renewals beyond the first lease');
+  drained();
+  await until(async () => (await renewed()) === undefined, 'the release');
+  expect(a.started[0]?.signal.aborted).toBe(false);
+});

@@ -1,0 +1,77 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { errorCode, isRefusal, isUnavailable, openDatabase } from '../../src/store/db.ts';
+import { listen } from '../../src/store/listen.ts';
+import { type TestDatabase, freshDatabase } from '../support/database.ts';
+import { until } from '../support/until.ts';
+
+let db: TestDatabase;
+beforeAll(async () => void (db = await freshDatabase()));
+afterAll(() => db.drop());
+
+const failure = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+
+test('int8 is a bigint, exactly', async () => {
+  const [row] = await db.sql<{ n: bigint }[]>`select ${2n ** 62n + 1n}::bigint as n`;
+  expect(row?.n).toBe(2n ** 62n + 1n);
+});
+
+test('a session says who it is, and is ended when it idles in a transaction', async () => {
+  const [row] = await db.sql`
+    select current_setting('application_name') as name,
+      current_setting('idle_in_transaction_session_timeout') as idle, current_setting('statement_timeout') as statement`;
+  expect(row).toEqual({ name: 'test', idle: '5s', statement: '30s' });
+});
+
+test('NUL in text, half a surrogate pair in JSON, JSON nested too deep and a broken constraint are refusals', async () => {
+  const { sql } = db;
+  const refused = await Promise.all([
+    failure(sql`select ${'a\0b'}::text`),
+    failure(sql`select ${'{"a":"\\u0000"}'}::text::jsonb`),
+    failure(sql`select ${'{"a":"\\ud800"}'}::text::jsonb`),
+    failure(sql`select ${'['.repeat(100_000)}::text::jsonb`),
+    failure(sql`insert into repos (knot, did, name, source, chosen_at) values ('k', 'd', 'n', 'whim', now())`),
+  ]);
+  expect(refused.map(errorCode)).toEqual(['22021', '22P05', '22P02', '54001', '23514']);
+  for (const error of refused) expect([isRefusal(error), isUnavailable(error)]).toEqual([true, false]);
+});
+
+test('no connection and a statement that took too long are not refusals', async () => {
+  const nowhere = openDatabase('postgres://nobody@127.0.0.1:1/nothing');
+  const [closed, slow] = await Promise.all([
+    failure(nowhere`select 1`),
+    failure(db.sql.begin(async (tx) => [await tx`set local statement_timeout = 1`, await tx`select pg_sleep(5)`])),
+  ]);
+  await nowhere.end();
+  for (const error of [closed, slow]) expect([isUnavailable(error), isRefusal(error)]).toEqual([true, false]);
+});
+
+test('an error of our own is neither', () => {
+  expect([isUnavailable(new TypeError('x')), isRefusal(new TypeError('x')), isRefusal('22000')]).toEqual([
+    false,
+    false,
+    false,
+  ]);
+});
+
+test('a listener hears notices again after its connection was cut', async () => {
+  const heard: (string | undefined)[] = [];
+  let begun = 0;
+  const listener = listen(db.sql, ['one', 'two'], (channel, payload) => {
+    if (channel === undefined) begun++;
+    else heard.push(`${channel}:${payload}`);
+  });
+  await until(() => begun === 1, 'listening');
+  await db.sql`select pg_notify('one', 'a')`;
+  await until(() => heard.includes('one:a'), 'the first notice');
+
+  await db.sql`select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and query like 'listen %'`;
+  await until(() => begun === 2, 'listening again');
+  await db.sql`select pg_notify('two', 'b')`;
+  await until(() => heard.includes('two:b'), 'a notice after the cut');
+  await listener.close();
+});

@@ -1,0 +1,105 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { forgetUnwantedKnots } from '../../src/store/cursors.ts';
+import { type Listener, listen } from '../../src/store/listen.ts';
+import { chosenSince, isChosen, listRepos, pinRepo, unpinRepo, wantedKnots } from '../../src/store/repos.ts';
+import { type TestDatabase, freshDatabase } from '../support/database.ts';
+import { until } from '../support/until.ts';
+
+let db: TestDatabase;
+let listener: Listener;
+const notices: string[] = [];
+const repo = { knot: 'knot.example', did: 'did:plc:owner', name: 'demo' };
+
+beforeAll(async () => {
+  db = await freshDatabase();
+  let listening = false;
+  listener = listen(db.sql, ['repos', 'inbox'], (channel, payload) => {
+    if (channel === undefined) listening = true;
+    else notices.push(`${channel}:${payload}`);
+  });
+  await until(() => listening, 'listening');
+});
+afterAll(async () => {
+  await listener.close();
+  await db.drop();
+});
+beforeEach(async () => {
+  await db.sql`truncate repos, triggers, cursors`;
+  notices.length = 0;
+});
+
+const addRecord = (chosenAt: Date) => db.sql`insert into repos (knot, did, name, source, chosen_at)
+  values (${repo.knot}, ${repo.did}, ${repo.name}, 'record', ${chosenAt})`;
+const addHeld = (rkey: string, body: object, share: number) => db.sql`
+  insert into triggers (knot, nsid, rkey, share, body, state, due_at, hold_until)
+  values (${repo.knot}, 'sh.tangled.pipeline', ${rkey}, ${share}, ${JSON.stringify(body)}::text::jsonb, 'held',
+    now() + interval '5 minutes', now() + interval '15 minutes')`;
+
+test('a repo that is pinned is chosen from now on, or from the time given, and the earlier one counts', async () => {
+  expect(await isChosen(db.sql, repo)).toBe(false);
+  await pinRepo(db.sql, repo);
+  expect(await isChosen(db.sql, repo)).toBe(true);
+  expect(Math.abs(Date.now() - Number(await chosenSince(db.sql, repo)))).toBeLessThan(5_000);
+
+  const since = new Date('2026-01-01T00:00:00Z');
+  await pinRepo(db.sql, { ...repo, since });
+  await pinRepo(db.sql, { ...repo, since: new Date('2026-02-01T00:00:00Z') });
+  await pinRepo(db.sql, repo);
+  expect(await listRepos(db.sql)).toEqual([{ ...repo, source: 'pin', chosenAt: since }]);
+  await until(() => notices.filter((notice) => notice === `repos:${repo.knot}`).length === 4, 'four notices');
+});
+
+test('a pin in the future is a pin from now on', async () => {
+  await pinRepo(db.sql, { ...repo, since: new Date(Date.now() + 3_600_000) });
+  expect(Number(await chosenSince(db.sql, repo))).toBeLessThan(Date.now() + 5_000);
+});
+
+test('taking a pin away leaves the record of the same repo', async () => {
+  expect(await unpinRepo(db.sql, repo)).toBe(false);
+  const chosenAt = new Date('2026-03-01T00:00:00Z');
+  await addRecord(chosenAt);
+  await pinRepo(db.sql, repo);
+  expect(await unpinRepo(db.sql, repo)).toBe(true);
+  expect(await chosenSince(db.sql, repo)).toEqual(chosenAt);
+  await until(() => notices.length === 2, 'notices for the pin and its end');
+});
+
+test('a pin makes the held triggers of this repo due at once, and no others', async () => {
+  const body = (did: string, name: string) => ({ triggerMetadata: { repo: { did, repo: name } } });
+  await addHeld('mine', body(repo.did, repo.name), 3);
+  await addHeld('other', body(repo.did, 'other'), 1);
+  await addHeld('empty', {}, 2);
+  await pinRepo(db.sql, repo);
+
+  expect(await db.sql`select rkey from triggers where due_at <= clock_timestamp()`).toEqual([{ rkey: 'mine' }]);
+  await until(() => notices.includes('inbox:3'), 'dispatch to be woken');
+  expect(notices.filter((notice) => notice.startsWith('inbox'))).toEqual(['inbox:3']);
+});
+
+test('each knot is wanted since the earliest choice on it', async () => {
+  const [early, late] = [new Date('2026-01-01T00:00:00Z'), new Date('2026-02-01T00:00:00Z')];
+  await pinRepo(db.sql, { ...repo, since: late });
+  await pinRepo(db.sql, { ...repo, name: 'older', since: early });
+  await pinRepo(db.sql, { knot: 'other.example:3000', did: 'did:plc:x', name: 'x', since: late });
+  expect(await wantedKnots(db.sql)).toEqual([
+    {
+      knot: repo.knot,
+      since: early,
+      repos: [
+        { did: repo.did, name: 'older', chosenAt: early },
+        { did: repo.did, name: 'demo', chosenAt: late },
+      ],
+    },
+    { knot: 'other.example:3000', since: late, repos: [{ did: 'did:plc:x', name: 'x', chosenAt: late }] },
+  ]);
+});
+
+test('the cursor of a knot without repos is forgotten, and no other', async () => {
+  await pinRepo(db.sql, repo);
+  await db.sql`insert into cursors (source, position) values ('knot/knot.example', 1), ('knot/gone.example', 2),
+    ('jetstream', 3)`;
+  expect(await forgetUnwantedKnots(db.sql)).toEqual(['knot/gone.example']);
+  await unpinRepo(db.sql, repo);
+  expect(await forgetUnwantedKnots(db.sql)).toEqual(['knot/knot.example']);
+  expect(await db.sql`select source from cursors`).toEqual([{ source: 'jetstream' }]);
+});
