@@ -97,7 +97,7 @@ export async function holdTrigger(
 export async function settleDeliveries(sql: Sql, ids: bigint[], state: 'done' | 'foreign', reason: string | null): Promise<void> {
   await sql`
     update deliveries set state = ${state}, reason = ${reason}, settled_at = clock_timestamp()
-    where id = any(${ids}::bigint[]) and state = 'new'`;
+    where id = any(${ids.map(String)}::text[]::bigint[]) and state = 'new'`;
 }
 
 export async function settleCommand(sql: Sql, id: string, state: 'done' | 'refused', result: string): Promise<void> {
@@ -125,7 +125,7 @@ export async function postpone(
   } else if ('deliveries' in row) {
     await sql`
       update deliveries set due_at = ${due}, tries = tries + 1, reason = ${reason}
-      where id = any(${row.deliveries}::bigint[]) and state = 'new'`;
+      where id = any(${row.deliveries.map(String)}::text[]::bigint[]) and state = 'new'`;
   } else {
     await sql`
       update commands set due_at = ${due}, tries = tries + 1, result = ${reason} where id = ${row.command} and state = 'new'`;

@@ -1,0 +1,97 @@
+import { parsePipeline, type PipelineTrigger } from '../forges/tangled/trigger.ts';
+import { type PipelineId, pipelineId } from '../pipeline/ids.ts';
+import { type PlannedJob, planJobs, titleOf } from '../pipeline/plan.ts';
+import type { Json } from '../providers/provider.ts';
+import { insertPipeline, type NewPipeline } from '../store/pipelines.ts';
+import { isChosen } from '../store/repos.ts';
+import { holdTrigger, type OpenTrigger, settleTrigger } from '../store/work.ts';
+import type { DispatchDeps } from './dispatch.ts';
+import type { JobInput, PipelineInput } from '../workflows/messages.ts';
+
+/** Decides about one trigger, and starts its workflow. Done again after a crash it leads to the same rows and the same workflow. */
+export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Promise<void> {
+  const { sql, log } = deps;
+  const id = pipelineId(row.knot, row.rkey);
+  const settle = async (state: 'started' | 'ended' | 'refused', reason: string | null): Promise<void> => {
+    await settleTrigger(sql, row, state, reason);
+    log.info({ pipeline: id, knot: row.knot, rkey: row.rkey, state, reason }, `trigger ${state}`);
+  };
+
+  const parsed = parsePipeline(row.body);
+  if (!parsed.ok) return settle('refused', parsed.reason);
+  const { trigger } = parsed;
+  if (trigger.repo.knot !== row.knot)
+    return settle('refused', `The event names the knot ${trigger.repo.knot}, but it came from ${row.knot}.`);
+
+  const { did, name } = trigger.repo;
+  if (!(await isChosen(sql, { knot: row.knot, did, name }))) {
+    const reason = `The repository ${did}/${name} on ${row.knot} is not known to this spindle.`;
+    if (row.overdue) return settle('refused', reason);
+    return holdTrigger(sql, row, deps.holdMs, `${reason} Held for a while, in case it is chosen.`);
+  }
+  if (trigger.workflows.length === 0) return settle('ended', 'No workflow file matched.');
+
+  const planned = planJobs(neutral(row, trigger), deps.planners);
+  const pipeline = newPipeline(id, row, trigger, planned);
+  await insertPipeline(sql, pipeline);
+  await deps.engine.start(inputFor(deps, id, planned.map(jobInput(deps))), {
+    ...pipeline,
+    did,
+    repo: name,
+  });
+  await settle('started', null);
+}
+
+export const inputFor = (deps: DispatchDeps, pipeline: PipelineId, jobs: JobInput[], epoch = 0): PipelineInput => ({
+  pipeline,
+  epoch,
+  jobs,
+  durations: deps.durations,
+});
+
+/** What the workflow is told about a job: no YAML, no target. */
+export const jobInput =
+  ({ pollMs }: DispatchDeps) =>
+  ({ name, provider, refusal }: { name: string; provider: string | null; refusal?: string | null | undefined }): JobInput => {
+    const poll = provider === null ? undefined : pollMs[provider];
+    return {
+      name,
+      ...(poll === undefined ? {} : { pollMs: poll }),
+      ...(refusal === undefined || refusal === null ? {} : { refusal }),
+    };
+  };
+
+const neutral = ({ knot, rkey }: OpenTrigger, trigger: PipelineTrigger) => ({
+  knot,
+  rkey,
+  kind: trigger.kind,
+  repo: { did: trigger.repo.did, name: trigger.repo.name },
+  commit: trigger.commit,
+  branch: branchOf(trigger),
+  ...(trigger.tag === undefined ? {} : { tag: trigger.tag }),
+  workflows: trigger.workflows,
+});
+
+/** What a CI files a build under; a tag build has the tag's name there, as other forges do it. */
+const branchOf = ({ branch, tag, ref, repo }: PipelineTrigger): string =>
+  branch ?? tag ?? ref ?? (repo.defaultBranch || 'HEAD');
+
+function newPipeline(id: PipelineId, row: OpenTrigger, trigger: PipelineTrigger, planned: PlannedJob[]): NewPipeline {
+  const { knot, rkey, kind, repo, commit, branch, tag } = neutral(row, trigger);
+  const title = titleOf({ kind, branch, commit, ...(tag === undefined ? {} : { tag }) });
+  const about = { knot, rkey, repo, kind, commit, branch };
+  return {
+    id,
+    ...about,
+    title,
+    jobs: planned.map(({ name, provider, target, refusal }) => ({
+      name,
+      provider,
+      refusal: refusal ?? null,
+      spec:
+        refusal === undefined && provider !== null
+          ? { ...about, provider, target: target as Json, job: name, message: title, ...(tag === undefined ? {} : { tag }) }
+          : null,
+    })),
+  };
+}

@@ -1,0 +1,97 @@
+import {
+  type Client,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+} from '@temporalio/client';
+import { defineSearchAttributeKey, SearchAttributeType, TypedSearchAttributes } from '@temporalio/common';
+import type { PipelineRow } from '../store/pipelines.ts';
+import type { CommandInput, Notice, PipelineInput } from '../workflows/messages.ts';
+
+/** Temporal as dispatch needs it: every call has a deadline, and what may be answered twice is success. */
+export interface Engine {
+  /** Starts the workflow of a trigger. One that runs or ran already is success. */
+  start(input: PipelineInput, about: About): Promise<void>;
+  /** Starts it again under its id, in its next epoch. One that runs already is success. */
+  reopen(input: PipelineInput, about: About): Promise<void>;
+  /** False when no such workflow is running. */
+  notify(pipeline: string, notices: Notice[]): Promise<boolean>;
+  /** Carries a command there; the same id is carried once. */
+  command(pipeline: string, kind: 'cancel' | 'rerun' | 'retry', command: CommandInput): Promise<Answered>;
+}
+
+export type Answered = { kind: 'done'; result: string } | { kind: 'refused'; result: string } | { kind: 'closed' };
+
+export type About = Pick<PipelineRow, 'knot' | 'did' | 'repo' | 'kind' | 'commit' | 'branch' | 'title'>;
+
+const keyword = (name: string) => defineSearchAttributeKey(name, SearchAttributeType.KEYWORD);
+const attributes = {
+  knot: keyword('Knot'),
+  repo: keyword('Repo'),
+  commit: keyword('Commit'),
+  branch: keyword('Branch'),
+  trigger: keyword('Trigger'),
+};
+
+const updates = { cancel: 'cancel', rerun: 'rerun', retry: 'retryStep' } as const;
+
+export function engine(client: Client, taskQueue: string, deadlineMs = 10_000): Engine {
+  const timed = <T>(call: () => Promise<T>): Promise<T> => client.connection.withDeadline(Date.now() + deadlineMs, call);
+
+  const start = (input: PipelineInput, about: About, again: boolean): Promise<void> =>
+    timed(async () => {
+      try {
+        await client.workflow.start('pipeline', {
+          taskQueue,
+          workflowId: input.pipeline,
+          args: [input],
+          workflowIdReusePolicy: again ? 'ALLOW_DUPLICATE' : 'REJECT_DUPLICATE',
+          staticSummary: bytes(`${about.repo}: ${about.title}`, 200),
+          typedSearchAttributes: new TypedSearchAttributes([
+            { key: attributes.knot, value: about.knot },
+            { key: attributes.repo, value: `${about.did}/${about.repo}` },
+            { key: attributes.commit, value: about.commit },
+            { key: attributes.branch, value: about.branch },
+            { key: attributes.trigger, value: about.kind },
+          ]),
+        });
+      } catch (error) {
+        if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      }
+    });
+
+  return {
+    start: (input, about) => start(input, about, false),
+    reopen: (input, about) => start(input, about, true),
+
+    notify: (pipeline, notices) =>
+      timed(async () => {
+        try {
+          await client.workflow.getHandle(pipeline).signal('notices', notices);
+          return true;
+        } catch (error) {
+          if (error instanceof WorkflowNotFoundError) return false;
+          throw error;
+        }
+      }),
+
+    command: (pipeline, kind, command) =>
+      timed(async () => {
+        try {
+          const result = await client.workflow
+            .getHandle(pipeline)
+            .executeUpdate<string, [CommandInput]>(updates[kind], { args: [command], updateId: command.id });
+          return { kind: 'done', result };
+        } catch (error) {
+          if (error instanceof WorkflowNotFoundError) return { kind: 'closed' };
+          if (error instanceof WorkflowUpdateFailedError)
+            return { kind: 'refused', result: error.cause?.message ?? error.message };
+          throw error;
+        }
+      }),
+  };
+}
+
+/** Cut to a number of bytes, without half a character at the end. */
+const bytes = (text: string, most: number): string =>
+  new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, most)).replace(/\ufffd$/, '');
