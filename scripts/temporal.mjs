@@ -1,8 +1,8 @@
 // @ts-check
 // The two ways to get a Temporal dev server that is not there yet. Both end with a binary in the cache that runs.
 import { execFile, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, statSync, unlinkSync, utimesSync, writeSync } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { closeSync, openSync, readFileSync, rmSync, statSync, utimesSync, writeSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,6 +17,7 @@ import {
 const root = fileURLToPath(new URL('..', import.meta.url));
 const downloadMs = 60_000;
 const staleMs = 60_000;
+const leftoverMs = 86_400_000;
 
 /**
  * Lets the SDK's testing package download the server: it knows from where.
@@ -86,8 +87,14 @@ export async function buildTemporal(say) {
 
 /** A folder on the file system of the cache, so that a rename from it is one step. */
 async function cacheInside() {
-  await mkdir(cacheFolder(), { recursive: true });
-  return mkdtemp(path.join(cacheFolder(), '.new-'));
+  const cache = cacheFolder();
+  await mkdir(cache, { recursive: true });
+  // What an earlier one left that was killed.
+  for (const name of (await readdir(cache)).filter((entry) => entry.startsWith('.new-'))) {
+    const { mtimeMs } = await stat(path.join(cache, name)).catch(() => ({ mtimeMs: Date.now() }));
+    if (Date.now() - mtimeMs > leftoverMs) await rm(path.join(cache, name), { recursive: true, force: true });
+  }
+  return mkdtemp(path.join(cache, '.new-'));
 }
 
 /** @param {string} file */
@@ -111,10 +118,10 @@ async function lock(say) {
       const handle = openSync(file, 'wx');
       writeSync(handle, `${process.pid}`);
       closeSync(handle);
-      const heartbeat = setInterval(() => utimesSync(file, new Date(), new Date()), 5_000);
+      const heartbeat = setInterval(() => touch(file), 5_000);
       const unlock = () => {
         clearInterval(heartbeat);
-        unlinkSync(file);
+        rmSync(file, { force: true });
       };
       process.once('SIGINT', () => {
         unlock();
@@ -131,6 +138,15 @@ async function lock(say) {
     if (!told) say('another process is building Temporal; waiting for it');
     told = true;
     await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
+}
+
+/** @param {string} file */
+function touch(file) {
+  try {
+    utimesSync(file, new Date(), new Date());
+  } catch {
+    // Taken for stale and removed, as after a sleep of the machine. Then two build, each for itself.
   }
 }
 
