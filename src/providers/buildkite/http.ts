@@ -147,15 +147,14 @@ async function send(request: Request, apiUrl: string, secret: string, deadline: 
 async function readBody(response: Response, maxBytes: number): Promise<{ bytes: Buffer; truncated: boolean }> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  if (response.body) {
-    for await (const chunk of response.body) {
-      const room = maxBytes - size;
-      chunks.push(chunk.length > room ? chunk.subarray(0, room) : chunk);
-      size += chunk.length;
-      if (size > maxBytes) return { bytes: Buffer.concat(chunks), truncated: true };
-    }
+  const body: ReadableStream<Uint8Array> | null = response.body;
+  for await (const chunk of body ?? []) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > maxBytes) break;
   }
-  return { bytes: Buffer.concat(chunks), truncated: false };
+  const bytes = Buffer.concat(chunks);
+  return { bytes: bytes.subarray(0, maxBytes), truncated: size > maxBytes };
 }
 
 function addressOf(apiUrl: string, { path, query }: Request): string {

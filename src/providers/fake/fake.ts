@@ -138,7 +138,7 @@ function heed(signal: AbortSignal): void {
   if (signal.aborted) throw new ProviderError('Transient', 'the call was stopped', { cause: signal.reason });
 }
 
-const refusal = (failure: Failure, now: number): ProviderError =>
-  new ProviderError(failure, `the workflow file asks for this failure (fail_create: ${failure})`, {
-    ...(failure === 'RateLimited' ? { retryAt: new Date(now + 1000) } : {}),
-  });
+function refusal(failure: Failure, now: number): ProviderError {
+  const message = `the workflow file asks for this failure (fail_create: ${failure})`;
+  return new ProviderError(failure, message, failure === 'RateLimited' ? { retryAt: new Date(now + 1000) } : {});
+}

@@ -46,6 +46,16 @@ const duration = (key: string) =>
       return z.NEVER;
     });
 
+/** A scalar as text. PostgreSQL keeps neither NUL nor half of a surrogate pair. */
+const line = (key: string, what: string) =>
+  z
+    .union([z.string(), z.number(), z.boolean()], { error: `tack.fake.${key} must be ${what}` })
+    .transform(String)
+    .refine(
+      (text) => !text.includes('\0') && text.isWellFormed(),
+      `tack.fake.${key} holds characters that are no text`,
+    );
+
 const failureWords = Object.keys(failures).join(', ');
 
 /**
@@ -61,7 +71,11 @@ const failureWords = Object.keys(failures).join(', ');
  */
 const schema = z.object(
   {
-    result: z.union([z.array(z.unknown()), z.unknown()]).transform((value) => (Array.isArray(value) ? value : [value])),
+    result: z
+      .unknown()
+      .optional()
+      .transform((value) => (Array.isArray(value) ? value : [value ?? 'success']))
+      .pipe(z.array(status('result')).min(1, 'tack.fake.result is empty; leave it out or name a result')),
     delay: duration('delay').nullish(),
     states: z
       .array(
@@ -74,12 +88,8 @@ const schema = z.object(
       .min(1, 'tack.fake.states is empty; leave it out or name a state')
       .nullish(),
     exit_code: z.int({ error: 'tack.fake.exit_code must be a whole number' }).nullish(),
-    error: z.string({ error: 'tack.fake.error must be a text' }).nullish(),
-    logs: z
-      .array(z.union([z.string(), z.number(), z.boolean()]).transform(String), {
-        error: 'tack.fake.logs must be a list of lines',
-      })
-      .nullish(),
+    error: line('error', 'a text').nullish(),
+    logs: z.array(line('logs', 'a list of lines'), { error: 'tack.fake.logs must be a list of lines' }).nullish(),
     fail_create: z
       .string({ error: `tack.fake.fail_create must be one of ${failureWords}` })
       .refine(
@@ -93,16 +103,10 @@ const schema = z.object(
 
 /** Validates the value under `tack.fake`. */
 export const planFake: Plan = (options) => {
-  const parsed = schema.safeParse(options);
+  // `fake:` with nothing behind it is null in YAML.
+  const parsed = schema.safeParse(options ?? {});
   if (!parsed.success) return { ok: false, reason: parsed.error.issues[0]?.message ?? 'tack.fake is not valid' };
-  const { states, delay, exit_code: code, error, logs, fail_create: failCreate } = parsed.data;
-  const results: Status[] = [];
-  for (const word of parsed.data.result.length > 0 ? parsed.data.result : [undefined]) {
-    const result = status('result').safeParse(word ?? 'success');
-    if (!result.success)
-      return { ok: false, reason: result.error.issues[0]?.message ?? 'tack.fake.result is not valid' };
-    results.push(result.data);
-  }
+  const { result: results, states, delay, exit_code: code, error, logs, fail_create: failCreate } = parsed.data;
   const pause = delay ?? 200;
   const scripts = states
     ? [states.map((step) => ({ status: step.state, after: step.after ?? pause }))]
