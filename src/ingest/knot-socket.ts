@@ -89,7 +89,9 @@ export function dial(url: string, options: DialOptions): Promise<KnotSocket> {
     ws.on('ping', alive);
     ws.on('pong', alive);
     ws.on('error', (error) => close(error.message));
-    ws.on('close', (code, reason) => close(`closed by the knot with ${code}${reason.length > 0 ? ` (${reason})` : ''}`));
+    ws.on('close', (code, reason) =>
+      close(`closed by the knot with ${code}${reason.length > 0 ? ` (${reason.toString()})` : ''}`),
+    );
     options.signal.addEventListener('abort', abort);
     if (options.signal.aborted) abort();
   });

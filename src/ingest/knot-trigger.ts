@@ -9,12 +9,7 @@ import { dateOf, isEarly } from './knot-clock.ts';
  * The row for a `sh.tangled.pipeline` frame. What is older than the choice of its repo is early; for a repo that nobody
  * has chosen, the earliest choice on its knot counts. Whether it may run at all is for dispatch to say.
  */
-export function toTrigger(
-  knot: string,
-  frame: Frame,
-  wanted: WantedKnot | undefined,
-  skew: number,
-): IncomingTrigger {
+export function toTrigger(knot: string, frame: Frame, wanted: WantedKnot | undefined, skew: number): IncomingTrigger {
   const time = eventTime(frame);
   const row = { nsid: frame.nsid, rkey: frame.rkey, share: shareOfPipeline(knot, frame.rkey) };
   const known = { ...row, ...(time === undefined ? {} : { eventAt: dateOf(time) }) };
@@ -22,7 +17,11 @@ export function toTrigger(
   const chosenAt = wanted && choiceOf(frame, wanted);
   if (time !== undefined && chosenAt && isEarly(time, chosenAt, skew)) {
     const [happened, chosen] = [dateOf(time).toISOString(), chosenAt.toISOString()];
-    return { ...known, state: 'early', reason: `before choice: it is of ${happened}, the repo was chosen at ${chosen}` };
+    return {
+      ...known,
+      state: 'early',
+      reason: `before choice: it is of ${happened}, the repo was chosen at ${chosen}`,
+    };
   }
   return { ...known, body: JSON.stringify(frame.event) };
 }

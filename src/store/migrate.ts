@@ -107,7 +107,7 @@ async function readSchema(sql: Sql | Tx): Promise<SchemaVersions | undefined> {
 
 function explain(error: unknown): never {
   const message = error instanceof Error ? error.message : String(error);
-  if (/^MD5 checksum failed/.test(message)) {
+  if (message.startsWith('MD5 checksum failed')) {
     throw new SchemaError(
       `${message}: its file was changed after it was applied to this database. Restore the file, ` +
         'or start with an empty database',

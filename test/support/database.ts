@@ -6,7 +6,7 @@ import { inject } from 'vitest';
 import { type Database, openDatabase } from '../../src/store/db.ts';
 import { migrate } from '../../src/store/migrate.ts';
 
-export type TestDatabase = {
+export type FreshDatabase = {
   url: string;
   sql: Database;
   /** Closes `sql`, ends all other sessions, and removes the database. */
@@ -14,16 +14,16 @@ export type TestDatabase = {
 };
 
 /** A database of its own, migrated: a copy of a template that the first test of the run makes. */
-export async function freshDatabase(options: { max?: number } = {}): Promise<TestDatabase> {
+export async function freshDatabase(options: { max?: number } = {}): Promise<FreshDatabase> {
   return await create(await template(), options);
 }
 
 /** A database of its own without any table. */
-export async function emptyDatabase(options: { max?: number } = {}): Promise<TestDatabase> {
+export async function emptyDatabase(options: { max?: number } = {}): Promise<FreshDatabase> {
   return await create('template1', options);
 }
 
-async function create(from: string, { max = 5 }: { max?: number }): Promise<TestDatabase> {
+async function create(from: string, { max = 5 }: { max?: number }): Promise<FreshDatabase> {
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   await asAdmin((admin) => admin`create database ${admin(name)} template ${admin(from)}`);
   const url = urlOf(name);
@@ -49,7 +49,11 @@ async function template(): Promise<string> {
     await admin`drop database if exists ${admin(draft)} with (force)`;
     await admin`create database ${admin(draft)}`;
     const sql = openDatabase(urlOf(draft), { max: 1 });
-    await migrate(sql).finally(() => sql.end());
+    try {
+      await migrate(sql);
+    } finally {
+      await sql.end();
+    }
     await admin`alter database ${admin(draft)} rename to ${admin(name)}`;
   });
   return name;
@@ -68,7 +72,8 @@ function urlOf(database: string): string {
   return url.href;
 }
 
-async function asAdmin<T>(work: (admin: postgres.Sql) => Promise<T>): Promise<T> {
+/** One connection to the cluster itself, not to one of the tests' databases. */
+export async function asAdmin<T>(work: (admin: postgres.Sql) => Promise<T>): Promise<T> {
   const admin = postgres(inject('postgresUrl'), { max: 1, onnotice: () => {} });
   try {
     return await work(admin);

@@ -3,11 +3,11 @@ import pino from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Lease, type LeaseManager, leaseManager } from '../../src/ingest/leases.ts';
 import { openDatabase } from '../../src/store/db.ts';
-import { type TestDatabase, freshDatabase } from '../support/database.ts';
+import { type FreshDatabase, freshDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 
 const ttlMs = 1_500;
-let db: TestDatabase;
+let db: FreshDatabase;
 let managers: LeaseManager[] = [];
 
 beforeAll(async () => void (db = await freshDatabase({ max: 10 })));
@@ -28,7 +28,7 @@ type Process = {
 
 function startProcess(
   wanted: () => string[],
-  options: { sql?: TestDatabase['sql']; stop?: (lease: Lease) => Promise<void> } = {},
+  options: { sql?: FreshDatabase['sql']; stop?: (lease: Lease) => Promise<void> } = {},
 ): Process {
   const reading = new Set<string>();
   const started: Lease[] = [];
@@ -56,14 +56,18 @@ function startProcess(
 }
 
 const sources = (count: number): string[] => Array.from({ length: count }, (_, i) => `knot/${i}.example`);
-const sizes = (...processes: Process[]): number[] => processes.map(({ reading }) => reading.size).toSorted();
+const sizes = (...processes: Process[]): string =>
+  processes
+    .map(({ reading }) => reading.size)
+    .toSorted((a, b) => a - b)
+    .join();
 
 test('one process takes all sources, and two share them, each source with one of them', async () => {
   const wanted = sources(5);
   const a = startProcess(() => wanted);
   await until(() => a.reading.size === 5, 'all sources');
   const b = startProcess(() => wanted);
-  await until(() => `${sizes(a, b)}` === '2,3', 'a fair share');
+  await until(() => sizes(a, b) === '2,3', 'a fair share');
   expect([...a.reading, ...b.reading].toSorted()).toEqual(wanted);
 });
 
@@ -72,7 +76,7 @@ test('a process that stops gives its sources back at once, with the next epoch f
   const a = startProcess(() => wanted);
   await until(() => a.reading.size === 4, 'all sources');
   const b = startProcess(() => wanted);
-  await until(() => `${sizes(a, b)}` === '2,2', 'a fair share');
+  await until(() => sizes(a, b) === '2,2', 'a fair share');
 
   const before = new Map(a.started.map(({ source, epoch }) => [source, epoch]));
   const began = performance.now();
@@ -89,7 +93,7 @@ test('the sources of a process that vanished are taken over within the lease and
   const a = startProcess(() => wanted, { sql: lost });
   await until(() => a.reading.size === 3, 'all sources');
   const b = startProcess(() => wanted);
-  await until(() => `${sizes(a, b)}` === '1,2', 'a fair share');
+  await until(() => sizes(a, b) === '1,2', 'a fair share');
 
   const gone = new Set(a.reading);
   const began = performance.now();

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { errorCode, isRefusal, isUnavailable, openDatabase } from '../../src/store/db.ts';
 import { listen } from '../../src/store/listen.ts';
-import { type TestDatabase, freshDatabase } from '../support/database.ts';
+import { type FreshDatabase, freshDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 
-let db: TestDatabase;
+let db: FreshDatabase;
 beforeAll(async () => void (db = await freshDatabase()));
 afterAll(() => db.drop());
 

@@ -5,14 +5,14 @@ import { type IncomingTrigger, intake } from '../../src/store/intake.ts';
 import { addSources, takeLeases } from '../../src/store/leases.ts';
 import { type Listener, listen } from '../../src/store/listen.ts';
 import { quarantine } from '../../src/store/quarantine.ts';
-import { type TestDatabase, freshDatabase } from '../support/database.ts';
+import { type FreshDatabase, freshDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 
 const knot = 'knot.example';
 const source = `knot/${knot}`;
 const nsid = 'sh.tangled.pipeline';
 
-let db: TestDatabase;
+let db: FreshDatabase;
 let notices: string[] = [];
 let listener: Listener;
 

@@ -4,9 +4,9 @@ import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openDatabase } from '../../src/store/db.ts';
 import { checkSchema, migrate, ownSchema } from '../../src/store/migrate.ts';
-import { type TestDatabase, emptyDatabase } from '../support/database.ts';
+import { type FreshDatabase, emptyDatabase } from '../support/database.ts';
 
-let db: TestDatabase;
+let db: FreshDatabase;
 let old: string;
 let newer: string;
 const root = path.join(import.meta.dirname, '../../src/store/migrations');
@@ -73,7 +73,9 @@ test('a migration that fails changes nothing', async () => {
   const version = await addMigration(1);
   const file = path.join(newer, `${String(version).padStart(3, '0')}.do.later.sql`);
   await writeFile(file, '-- compatible from: 1\n\ncreate table later (x int);\nselect 1 / 0;\n');
-  await expect(migrate(db.sql, { dir: newer })).rejects.toThrow('a migration failed, and nothing was changed: division');
+  await expect(migrate(db.sql, { dir: newer })).rejects.toThrow(
+    'a migration failed, and nothing was changed: division',
+  );
   await expect(checkSchema(db.sql, { dir: newer })).rejects.toThrow('no tables of Whorl yet');
 });
 

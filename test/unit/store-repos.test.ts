@@ -2,10 +2,10 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { forgetUnwantedKnots } from '../../src/store/cursors.ts';
 import { type Listener, listen } from '../../src/store/listen.ts';
 import { chosenSince, isChosen, listRepos, pinRepo, unpinRepo, wantedKnots } from '../../src/store/repos.ts';
-import { type TestDatabase, freshDatabase } from '../support/database.ts';
+import { type FreshDatabase, freshDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 
-let db: TestDatabase;
+let db: FreshDatabase;
 let listener: Listener;
 const notices: string[] = [];
 const repo = { knot: 'knot.example', did: 'did:plc:owner', name: 'demo' };

@@ -1,0 +1,116 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import path from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type KnotSim, startKnot } from '../../sim/knot/knot.ts';
+import { readCursor } from '../../src/store/cursors.ts';
+import { pinRepo } from '../../src/store/repos.ts';
+import { type FreshDatabase, freshDatabase } from '../support/database.ts';
+import { until } from '../support/until.ts';
+
+const repo = { did: 'did:plc:alice', name: 'demo' };
+const workflows = [{ name: 'ci.yml', raw: 'tack: {}\n' }];
+const ttlMs = 1_500;
+
+let db: FreshDatabase;
+let knot: KnotSim;
+const children: ChildProcess[] = [];
+beforeEach(async () => {
+  db = await freshDatabase();
+  knot = await startKnot();
+  await pinRepo(db.sql, { knot: knot.host, ...repo });
+});
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+  await knot.close();
+  await db.drop();
+});
+
+/** An ingest process of its own; resolves when it is one of those that share the knots. */
+async function startProcess(): Promise<{ child: ChildProcess; owner: string }> {
+  const owner = randomUUID();
+  const child = spawn(process.execPath, [path.join(import.meta.dirname, '../support/ingest-process.ts')], {
+    env: { ...process.env, DATABASE_URL: db.url, OWNER: owner, TTL_MS: `${ttlMs}` },
+    stdio: ['pipe', 'inherit', 'inherit'],
+  });
+  children.push(child);
+  const member = () => db.sql`select from leases where source = ${`ingest/${owner}`}`;
+  await until(async () => (await member()).length === 1, 'the process to be there');
+  return { child, owner };
+}
+
+type Held = { owner: string | null; epoch: bigint };
+const lease = async (): Promise<Held | undefined> =>
+  (await db.sql<Held[]>`select owner, epoch from leases where source = ${`knot/${knot.host}`}`)[0];
+const heldBy = (owner: string) => until(async () => (await lease())?.owner === owner, 'the process to hold the knot');
+const push = (count: number): void => {
+  for (let i = 0; i < count; i++) knot.push({ repo, workflows });
+};
+const rkeys = async (): Promise<string[]> =>
+  (await db.sql<{ rkey: string }[]>`select rkey from triggers order by id`).map(({ rkey }) => rkey);
+const pipelines = (): string[] =>
+  knot.history.filter(({ nsid }) => nsid === 'sh.tangled.pipeline').map(({ rkey }) => rkey);
+const allStored = () => until(async () => (await rkeys()).length === pipelines().length, 'all triggers');
+
+test('a process that is killed in the middle loses nothing and doubles nothing: another one goes on', async () => {
+  const a = await startProcess();
+  await heldBy(a.owner);
+  const b = await startProcess();
+  push(400);
+  await until(async () => (await rkeys()).length > 100, 'the middle');
+  a.child.kill('SIGKILL');
+  const began = performance.now();
+  const stored = await rkeys();
+  expect(stored.length).toBeLessThan(400);
+
+  await heldBy(b.owner);
+  expect(performance.now() - began).toBeLessThan(ttlMs + 1_000);
+  push(10);
+  await allStored();
+  expect(await rkeys()).toEqual(pipelines());
+});
+
+test('a process that was frozen past its lease changes nothing when it wakes up, and closes', async () => {
+  const a = await startProcess();
+  await heldBy(a.owner);
+  push(10);
+  await allStored();
+  a.child.kill('SIGSTOP');
+
+  const b = await startProcess();
+  await heldBy(b.owner);
+  const { epoch } = (await lease()) ?? {};
+  // these wait in the frozen one's socket, too
+  push(50);
+  await allStored();
+  await knot.connected(2);
+  const cursor = await readCursor(db.sql, `knot/${knot.host}`);
+
+  a.child.kill('SIGCONT');
+  await until(() => knot.connections[0]?.closedAt, 'the frozen one to close');
+  expect(await lease()).toEqual({ owner: b.owner, epoch });
+  expect(await readCursor(db.sql, `knot/${knot.host}`)).toEqual(cursor);
+  expect(await rkeys()).toEqual(pipelines());
+
+  push(1);
+  await allStored();
+  expect(await lease()).toMatchObject({ owner: b.owner });
+});
+
+test('a process that is told to end gives its knots to another within a second', async () => {
+  const a = await startProcess();
+  await heldBy(a.owner);
+  const b = await startProcess();
+  push(20);
+  a.child.kill('SIGTERM');
+  const began = performance.now();
+  await heldBy(b.owner);
+  expect(performance.now() - began).toBeLessThan(1_000);
+  await allStored();
+  expect(await rkeys()).toEqual(pipelines());
+});
