@@ -48,7 +48,8 @@ export function dispatchShare(deps: DispatchDeps, source: string, lease: Lease):
   const { sql, log, concurrency, pollEveryMs = 5_000 } = deps;
   const share = Number(source.slice('dispatch/'.length));
   const underWay = new Map<string, Promise<void>>();
-  const toldSteps = new Map<string, number>();
+  /** When each pipeline was last told something; the oldest are forgotten. */
+  const told = new Map<string, number>();
   const timers = new Set<NodeJS.Timeout>();
   let stopped = false;
   let looking: Promise<void> | undefined;
@@ -136,16 +137,26 @@ export function dispatchShare(deps: DispatchDeps, source: string, lease: Lease):
   };
 
   const holdBackSteps = (pipeline: string, rows: work.OpenDelivery[]): work.OpenDelivery[] => {
-    if (rows.length === 0 || rows.some(({ event }) => !event.startsWith('job.'))) return rows;
-    const last = toldSteps.get(pipeline) ?? 0;
-    const wait = last + stepEventsEvery - Date.now();
-    if (wait > 0) {
+    if (rows.length === 0) return rows;
+    const now = Date.now();
+    const last = told.get(pipeline) ?? now;
+    const wait = last + stepEventsEvery - now;
+    if (wait > 0 && rows.every(({ event }) => event.startsWith('job.'))) {
+      if (!told.has(pipeline)) remember(pipeline, now);
       wakeIn(wait);
       return [];
     }
-    if (toldSteps.size > 10_000) toldSteps.clear();
-    toldSteps.set(pipeline, Date.now());
+    remember(pipeline, now);
     return rows;
+  };
+
+  const remember = (pipeline: string, now: number): void => {
+    told.delete(pipeline);
+    told.set(pipeline, now);
+    for (const oldest of told.keys()) {
+      if (told.size <= 10_000) break;
+      told.delete(oldest);
+    }
   };
 
   const dropForeign = async (rows: work.OpenDelivery[]): Promise<void> => {

@@ -6,6 +6,8 @@ import { hasEnded, type JobRun, settleHeld } from './run.ts';
 
 /** One timer for everything that is due some day; it is set anew only when it fired or something is due earlier. */
 export async function clock(p: Pipeline): Promise<void> {
+  // Before the first status nothing is due, and a timer that is set and cancelled costs two events.
+  await condition(() => p.closing || p.firstShown !== null || p.expecting !== null);
   while (!p.closing) {
     const due = nextDue(p);
     if (due === Infinity) {

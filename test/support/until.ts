@@ -1,16 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Waits until `check` gives something truthy, and gives that. Fails with the name of what it waited for. */
+/** Looks again and again until there is an answer; fails with what was waited for. */
 export async function until<T>(
-  check: () => T | Promise<T>,
-  what = 'it',
-  timeoutMs = 20_000,
-): Promise<Exclude<Awaited<T>, false | null | undefined | 0 | ''>> {
-  const end = Date.now() + timeoutMs;
+  what: string,
+  look: () => Promise<T | undefined | false> | T | undefined | false,
+  withinMs = 20_000,
+): Promise<T> {
+  const end = Date.now() + withinMs;
   for (;;) {
-    const value = await check();
-    if (value) return value as Exclude<Awaited<T>, false | null | undefined | 0 | ''>;
-    if (Date.now() > end) throw new Error(`waited ${timeoutMs} ms for ${what}, in vain`);
-    await delay(10);
+    const found = await look();
+    if (found !== undefined && found !== false) return found;
+    if (Date.now() > end) throw new Error(`waited ${withinMs} ms in vain: ${what}`);
+    await delay(25);
   }
 }

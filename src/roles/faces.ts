@@ -1,0 +1,52 @@
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import type { Address } from '../config/forms.ts';
+import { type Check, databaseCheck, healthRoutes } from '../health/health.ts';
+import { httpApp } from '../health/http.ts';
+import { webhookRoutes } from '../ingest/webhooks.ts';
+import { webhooks } from '../providers/webhooks.ts';
+import { buildServer, type ServerDeps } from '../server/app.ts';
+import type { RoleDeps } from './role.ts';
+
+/** What a process shows on one address. */
+export interface Face {
+  /** `http://host:port`, with the port that was really taken. */
+  url: string;
+  close(): Promise<void>;
+}
+
+type Part = (app: FastifyInstance) => void;
+
+/** Where the CI's webhooks come in. Goes onto any app. */
+export const webhookPart =
+  ({ config: { buildkite }, sql, log }: RoleDeps): Part =>
+  (app) =>
+    webhookRoutes(app, {
+      sql,
+      log,
+      parsers: webhooks({ buildkite: buildkite && { mode: buildkite.mode, secrets: () => [...buildkite.secrets()] } }),
+    });
+
+export const healthPart =
+  ({ sql }: Pick<RoleDeps, 'sql'>, checks: Record<string, Check> = {}): Part =>
+  (app) =>
+    healthRoutes(app, { database: databaseCheck(sql), ...checks });
+
+/** The public face: `/events`, and what else is put on the same address. */
+export function publicFace(deps: RoleDeps, address: Address, parts: Part[], events?: ServerDeps['events']): Promise<Face> {
+  const { config, sql, log } = deps;
+  const app = buildServer({ sql, log, hostname: config.hostname, events: { rewindMs: config.events.rewindMs, ...events } });
+  return open(app, address, parts);
+}
+
+/** An address without the public face. */
+export const plainFace = ({ log }: Pick<RoleDeps, 'log'>, address: Address, parts: Part[]): Promise<Face> =>
+  open(httpApp(log), address, parts);
+
+async function open(app: FastifyInstance, { host, port }: Address, parts: Part[]): Promise<Face> {
+  for (const part of parts) part(app);
+  await app.listen({ port, host: host === '' ? '::' : host });
+  const { port: taken } = app.server.address() as AddressInfo;
+  const shown = host === '' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
+  return { url: `http://${shown}:${taken}`, close: () => app.close() };
+}
