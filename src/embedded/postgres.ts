@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { makeReachable, passwordIn, preparation, programs, runAs } from './cluster.ts';
-import { withFreePorts } from './ports.ts';
+import { accepts, withFreePorts } from './ports.ts';
 import { StartError, supervise } from './supervise.ts';
 import type { Supervised } from './supervise.ts';
 import { unprivilegedUser } from './users.ts';
@@ -53,6 +53,32 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   return postgres;
 }
 
+/** Where `whorl up` keeps its cluster, under its data directory. */
+export const postgresDir = (dataDir: string): string => path.join(dataDir, 'postgres');
+
+/**
+ * The URL of the cluster that another process runs in `dir` now; undefined when none does.
+ * Throws when its files may not be read.
+ */
+export async function runningPostgres(dir: string): Promise<string | undefined> {
+  const [pidFile, password] = await Promise.all(
+    [path.join(dir, 'cluster', 'postmaster.pid'), path.join(dir, 'password')].map(readIfThere),
+  );
+  const lines = pidFile?.split('\n') ?? [];
+  const port = Number(lines[3]);
+  // A server that was killed leaves its pid file behind.
+  if (password === undefined || lines[7]?.trim() !== 'ready' || !(await accepts(port))) return undefined;
+  return urlOf(port, password);
+}
+
+const urlOf = (port: number, password: string): string => `postgres://whorl:${password}@127.0.0.1:${port}/postgres`;
+
+const readIfThere = (file: string): Promise<string | undefined> =>
+  readFile(file, 'utf8').catch((error: unknown) => {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+
 async function startOn(port: number, options: PostgresOptions): Promise<Postgres> {
   const durable = options.persistent ?? options.dir !== undefined;
   if (durable && options.dir === undefined) throw new Error('a persistent PostgreSQL needs a directory: pass `dir`');
@@ -84,8 +110,7 @@ async function startOn(port: number, options: PostgresOptions): Promise<Postgres
     });
     await ready(server, cluster);
     if (options.onExit !== undefined) server.onLost(options.onExit);
-    const url = `postgres://whorl:${password}@127.0.0.1:${port}/postgres`;
-    return { url, port, pid: server.pid, guardPid: server.guardPid, logFile, stop: server.stop };
+    return { url: urlOf(port, password), port, pid: server.pid, guardPid: server.guardPid, logFile, stop: server.stop };
   } catch (error) {
     for (const dir of removeAtEnd) await rm(dir, { recursive: true, force: true, maxRetries: 5 });
     throw inPlainWords(error, home);

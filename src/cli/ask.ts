@@ -1,0 +1,143 @@
+import { randomUUID } from 'node:crypto';
+import { userInfo } from 'node:os';
+import { Command } from 'commander';
+import { parseDuration } from '../config/duration.ts';
+import type { PipelineId } from '../pipeline/ids.ts';
+import { type CommandResult, commandResult, insertCommand, type NewCommand } from '../store/commands.ts';
+import type { Sql } from '../store/db.ts';
+import { listen } from '../store/listen.ts';
+import { isSameCommand, jobNames } from '../store/overview.ts';
+import type { CommandKind } from '../store/work.ts';
+import { withDatabase } from './database.ts';
+import { CommandError, exitCodes, usageError } from './errors.ts';
+import { findPipeline, pipelineArgument } from './find.ts';
+import { ownShell, type Shell } from './shell.ts';
+import { plain } from './text.ts';
+
+interface Options {
+  readonly id?: string;
+  readonly by?: string;
+  /** ms, or false for not at all. */
+  readonly wait: number | false;
+}
+
+const purposes: Record<CommandKind, string> = {
+  cancel: 'stop the builds of a pipeline, or of one job of it',
+  rerun: 'run the jobs of a pipeline again, or one of them, also after its end',
+  retry: 'try again what waits for the operator, in a pipeline or in one job of it',
+};
+
+/** A notice may be lost. */
+const lookEveryMs = 1_000;
+
+/** `whorl cancel`, `rerun` and `retry`: writes down what is asked of a pipeline, and waits for what becomes of it. */
+export function askCommand(kind: CommandKind, shell: Shell = ownShell): Command {
+  return new Command(kind)
+    .description(purposes[kind])
+    .argument(...pipelineArgument)
+    .argument('[job]', 'one job only, by its name such as ci.yml; without it, all of them')
+    .option('--wait <duration>', 'wait this long for the result', readWait, 30_000)
+    .option('--no-wait', 'write the command down and leave')
+    .option('--by <name>', 'who asks, as others will read it (default: the user of this machine)', readBy)
+    .option('--id <id>', 'an id of your own: given twice, the command is carried out once', readId)
+    .addHelpText(
+      'after',
+      `
+The exit code is 0 when it is done, 1 when it was refused, and 3 when it still waits to be carried out.
+
+Examples:
+  whorl ${kind} pipeline/knot1.tangled.sh/3lwz7gq5vks22
+  whorl ${kind} 3lwz7gq5vks22 ci.yml --wait 2m
+  whorl ${kind} 3lwz7gq5vks22 --no-wait --by deploy-bot --id release-42`,
+    )
+    .action((text: string, job: string | undefined, options: Options) => ask(shell, kind, { text, job }, options));
+}
+
+async function ask(
+  shell: Shell,
+  kind: CommandKind,
+  { text, job }: { text: string; job: string | undefined },
+  { id = randomUUID(), by = user(), wait }: Options,
+): Promise<void> {
+  await withDatabase(shell.env, async (sql) => {
+    const pipeline = await findPipeline(sql, text);
+    await checkJob(sql, pipeline, job);
+    const command = { id, pipeline, kind, job, by };
+    await insertCommand(sql, command);
+    await checkSame(sql, command);
+    if (wait === false) return shell.print(`Written down as ${plain(id)}: ${look(command)}.`);
+    const answer = await settled(sql, id, wait);
+    if (answer?.state === 'done') return shell.print(plain(answer.result ?? 'Done.'));
+    const reason = answer?.result ? `: ${answer.result}` : '';
+    if (answer?.state === 'refused') throw new CommandError(`the ${kind} was refused${reason}`);
+    const waiting = `the ${kind} still waits to be carried out${reason}`;
+    throw new CommandError(`${waiting.replace(/[.\s]+$/, '')}; ${look(command)}`, exitCodes.waiting);
+  });
+}
+
+const look = ({ id, kind, pipeline, job }: NewCommand): string => {
+  const again = ['whorl', kind, pipeline, ...(job === undefined ? [] : [job]), '--id', id].join(' ');
+  return plain(`\`whorl show ${pipeline}\` shows whether it waits, and \`${again}\` waits for its result`);
+};
+
+/** Dispatch would refuse it too, but an ended pipeline would be opened again before that. */
+async function checkJob(sql: Sql, pipeline: PipelineId, job: string | undefined): Promise<void> {
+  const names = await jobNames(sql, pipeline);
+  if (job === undefined || names.length === 0 || names.includes(job)) return;
+  throw new CommandError(`${pipeline} has no job ${job}; it has ${names.join(', ')}`);
+}
+
+async function checkSame(sql: Sql, command: NewCommand): Promise<void> {
+  if (await isSameCommand(sql, command)) return;
+  throw new CommandError(`the id ${command.id} is taken by another command: choose another one, or leave --id away`);
+}
+
+/** What became of a command, as soon as it is settled, or as it stands when the time is up. */
+async function settled(sql: Sql, id: string, waitMs: number): Promise<CommandResult | undefined> {
+  const end = performance.now() + waitMs;
+  let wake = (): void => {};
+  const listener = listen(sql, ['commands'], (_channel, payload) => {
+    if (payload === '' || payload === id) wake();
+  });
+  try {
+    for (;;) {
+      // Before looking, so that a notice that comes meanwhile counts.
+      const woken = Promise.withResolvers<void>();
+      wake = woken.resolve;
+      const answer = await commandResult(sql, id);
+      const left = end - performance.now();
+      if (answer?.state !== 'new' || left <= 0) return answer;
+      const timer = setTimeout(woken.resolve, Math.min(left, lookEveryMs));
+      await woken.promise;
+      clearTimeout(timer);
+    }
+  } finally {
+    await listener.close();
+  }
+}
+
+/** A container may run as a user who has no name. */
+function user(): string {
+  try {
+    return plain(userInfo().username);
+  } catch {
+    return `user ${process.getuid?.() ?? 'unknown'}`;
+  }
+}
+
+function readWait(text: string): number {
+  const wait = parseDuration(text);
+  if (wait === undefined) throw usageError(`${JSON.stringify(text)} is not a duration: write 30s, 2m or 500ms`);
+  return wait;
+}
+
+function readBy(text: string): string {
+  const by = plain(text).trim();
+  if (by === '' || by.length > 200) throw usageError('--by must be a name of 1 to 200 characters');
+  return by;
+}
+
+function readId(text: string): string {
+  if (!/^[^\s\p{Cc}]{1,200}$/u.test(text)) throw usageError('--id must be one word of 1 to 200 characters');
+  return text;
+}

@@ -1,0 +1,125 @@
+import { Command } from 'commander';
+import { did as didForm } from '../config/forms.ts';
+import { knotNameProblem } from '../ingest/knot-url.ts';
+import { chosenSince, isChosen, listRepos, pinRepo, type Repo, type RepoKey, unpinRepo } from '../store/repos.ts';
+import { withDatabase } from './database.ts';
+import { CommandError, usageError } from './errors.ts';
+import { ownShell, type Shell } from './shell.ts';
+import { json, plain, table, time } from './text.ts';
+
+type RepoName = Pick<RepoKey, 'did' | 'name'>;
+
+/** `whorl repos`: which repositories this spindle serves because an operator said so. */
+export function reposCommand(shell: Shell = ownShell): Command {
+  const repos = new Command('repos').description('choose by hand which repositories this spindle serves').addHelpText(
+    'after',
+    `
+Examples:
+  whorl repos pin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site
+  whorl repos list
+  whorl repos unpin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site`,
+  );
+  repos.addCommand(pin(shell)).addCommand(list(shell)).addCommand(unpin(shell));
+  return repos;
+}
+
+const pin = (shell: Shell): Command =>
+  named('pin', 'serve a repository; what happens in it from now on counts')
+    .option('--since <time>', 'count what happened since then too, such as 2026-05-01T12:00:00Z', readTime)
+    .addHelpText(
+      'after',
+      `
+Pinned again, a repository keeps the earlier time. Records in the network never touch a pin.
+
+Examples:
+  whorl repos pin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site
+  whorl repos pin localhost:5555 did:web:alice.example/site --since 2026-05-01`,
+    )
+    .action(async (knot: string, repo: RepoName, { since }: { since?: Date }) => {
+      const key = { knot, ...repo };
+      const from = await withDatabase(shell.env, async (sql) => {
+        await pinRepo(sql, { ...key, since });
+        return chosenSince(sql, key);
+      });
+      shell.print(`Pinned ${nameOf(key)}; what happened since ${time(from ?? new Date())} counts.`);
+    });
+
+const unpin = (shell: Shell): Command =>
+  named('unpin', 'take a pin away')
+    .addHelpText('after', '\nExample:\n  whorl repos unpin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site')
+    .action(async (knot: string, repo: RepoName) => {
+      const key = { knot, ...repo };
+      const { gone, still } = await withDatabase(shell.env, async (sql) => ({
+        gone: await unpinRepo(sql, key),
+        still: await isChosen(sql, key),
+      }));
+      const served = still ? ' It is still served, because a record in the network names this spindle.' : '';
+      if (!gone)
+        throw new CommandError(`there is no pin of ${nameOf(key)}; \`whorl repos list\` shows what is there.${served}`);
+      shell.print(`Unpinned ${nameOf(key)}.${served}`);
+    });
+
+const list = (shell: Shell): Command =>
+  new Command('list')
+    .description('show the repositories that this spindle serves, and since when')
+    .option('--json', 'as JSON')
+    .addHelpText('after', '\nExamples:\n  whorl repos list\n  whorl repos list --json')
+    .action(async (options: { json?: true }) => {
+      const repos = await withDatabase(shell.env, listRepos);
+      if (options.json) return shell.print(json(repos));
+      if (repos.length === 0) return shell.print('No repository is served yet: choose one with `whorl repos pin`.');
+      for (const line of table([['KNOT', 'REPOSITORY', 'SOURCE', 'SINCE'], ...repos.map(row)])) shell.print(line);
+    });
+
+const row = ({ knot, did, name, source, chosenAt }: Repo): string[] => [knot, `${did}/${name}`, source, time(chosenAt)];
+
+const nameOf = ({ knot, did, name }: RepoKey): string => plain(`${did}/${name} on ${knot}`);
+
+const named = (name: string, description: string): Command =>
+  new Command(name)
+    .description(description)
+    .argument('<knot>', 'host or host:port of the knot', readKnot)
+    .argument('<did/name>', 'the repository: the DID of its owner and its name', readRepo);
+
+/** Hosts are the same in any case, and knots name themselves in lower case. */
+function readKnot(text: string): string {
+  const problem = knotNameProblem(text);
+  if (problem !== undefined) throw usageError(problem);
+  return text.toLowerCase();
+}
+
+function readRepo(text: string): RepoName {
+  const [did = '', name, ...rest] = text.split('/');
+  if (name === undefined || rest.length > 0) {
+    throw usageError(
+      `${JSON.stringify(text)} is not a repository: it must be <did>/<name>, such as did:web:alice.example/site`,
+    );
+  }
+  if (!did.startsWith('did:')) {
+    throw usageError(
+      `${JSON.stringify(did)} is not a DID: give the did:plc or did:web of the repository's owner, not a handle, since a handle may change`,
+    );
+  }
+  if (!didForm.schema.safeParse(did).success) {
+    throw usageError(
+      `${JSON.stringify(did)} is not a DID of Tangled: it must be did:plc and 24 characters, or did:web and a host`,
+    );
+  }
+  if (!/^[^\s\p{Cc}]+$/u.test(name)) {
+    throw usageError(`${JSON.stringify(name)} is not the name of a repository: it must be one word, and not empty`);
+  }
+  return { did, name };
+}
+
+/** A date, or a time with its zone: without one it would mean another moment on each machine. */
+function readTime(text: string): Date {
+  const form = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))?$/;
+  const date = new Date(text);
+  if (!form.test(text) || Number.isNaN(date.getTime())) {
+    throw usageError(
+      `${JSON.stringify(text)} is not a time: write a date such as 2026-05-01, or a time with its zone such as 2026-05-01T12:00:00Z`,
+    );
+  }
+  if (date.getTime() > Date.now()) throw usageError(`${text} is in the future: a pin counts from now at the latest`);
+  return date;
+}

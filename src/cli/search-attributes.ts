@@ -1,0 +1,128 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Connection, isGrpcServiceError } from '@temporalio/client';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { z } from 'zod';
+import { CommandError, messageOf } from './errors.ts';
+
+/** temporal.api.enums.v1.IndexedValueType */
+const types = { Text: 1, Keyword: 2, Int: 3, Double: 4, Bool: 5, Datetime: 6, KeywordList: 7 } as const;
+type TypeName = keyof typeof types;
+const typeNames = Object.keys(types) as TypeName[];
+
+/** gRPC's codes, as far as an answer with one of them will not change by itself. */
+const grpc = { notFound: 5, alreadyExists: 6, denied: 7, unimplemented: 12, unauthenticated: 16 } as const;
+const callMs = 10_000;
+const file = new URL('../../temporal/search-attributes.json', import.meta.url);
+
+export interface Ensured {
+  /** Where this was, for people. */
+  server: string;
+  added: string[];
+}
+
+export interface EnsureOptions {
+  /** Changes nothing, and throws when one is missing. */
+  check?: boolean | undefined;
+  /** How long a server that does not answer, or a namespace that is not there, may come up meanwhile, ms. */
+  waitMs: number;
+  /** Called once when it has to wait. */
+  onWait?: ((why: string) => void) | undefined;
+}
+
+/** Makes sure that the search attributes of `temporal/search-attributes.json` are in the configured namespace. */
+export async function ensureSearchAttributes(
+  env: NodeJS.ProcessEnv,
+  { check = false, waitMs, onWait }: EnsureOptions,
+): Promise<Ensured> {
+  const wanted = z.record(z.string(), z.enum(typeNames)).parse(JSON.parse(await readFile(file, 'utf8')));
+  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: given(env) });
+  const { address = 'localhost:7233' } = connectionOptions;
+  const server = `${address}, namespace ${namespace}`;
+  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: callMs });
+  const { operatorService } = connection;
+  const call = <T>(work: () => Promise<T>): Promise<T> => connection.withDeadline(Date.now() + callMs, work);
+
+  const missing = async (): Promise<[string, TypeName][]> => {
+    const { customAttributes } = await call(() => operatorService.listSearchAttributes({ namespace }));
+    for (const [name, type] of Object.entries(wanted)) checkType(name, type, customAttributes[name], server);
+    return Object.entries(wanted).filter(([name]) => customAttributes[name] === undefined);
+  };
+
+  try {
+    const lacking = await patiently(missing, { waitMs, onWait, server });
+    if (check && lacking.length > 0) {
+      throw new CommandError(
+        `Temporal (${server}) lacks the search attributes ${list(lacking)}: run \`whorl migrate\``,
+      );
+    }
+    if (lacking.length > 0) {
+      const searchAttributes = Object.fromEntries(lacking.map(([name, type]) => [name, types[type]]));
+      await call(() => operatorService.addSearchAttributes({ namespace, searchAttributes })).catch((error: unknown) => {
+        // Somebody else was quicker.
+        if (codeOf(error) !== grpc.alreadyExists) throw notAdded(error, lacking, server);
+      });
+    }
+    return { server, added: lacking.map(([name]) => name) };
+  } finally {
+    await connection.close();
+  }
+}
+
+/** Tries until the time is up, while another try may help. */
+async function patiently<T>(
+  work: () => Promise<T>,
+  { waitMs, onWait, server }: Pick<EnsureOptions, 'waitMs' | 'onWait'> & { server: string },
+): Promise<T> {
+  const end = performance.now() + waitMs;
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      const final = error instanceof CommandError || isFinal(error);
+      if (final || performance.now() >= end) throw explained(error, server);
+      if (tries === 1) onWait?.(`waiting for Temporal (${server}): ${messageOf(error)}`);
+      await delay(500);
+    }
+  }
+}
+
+function checkType(name: string, type: TypeName, found: unknown, server: string): void {
+  if (found === undefined || found === null || found === types[type]) return;
+  const foundName = typeNames.find((each) => types[each] === found) ?? `${found}`;
+  throw new CommandError(
+    `the search attribute ${name} of Temporal (${server}) is of type ${foundName}, and Whorl needs ${type}: ` +
+      'use a namespace of its own for Whorl (TEMPORAL_NAMESPACE), or remove that one there',
+  );
+}
+
+function explained(error: unknown, server: string): unknown {
+  if (error instanceof CommandError) return error;
+  const why = messageOf(error);
+  const message =
+    codeOf(error) === grpc.notFound
+      ? `the namespace does not exist in Temporal (${server}): create it (temporal/namespace.sh does), or check TEMPORAL_NAMESPACE`
+      : isFinal(error)
+        ? `Temporal (${server}) does not let us see its search attributes (${why}): check the TEMPORAL_* credentials`
+        : `Temporal (${server}) does not answer (${why}): see that it runs, and check TEMPORAL_ADDRESS`;
+  return new CommandError(message, undefined, { cause: error });
+}
+
+/** Temporal Cloud does not let clients do this: there it is done by its own tools. */
+const notAdded = (error: unknown, lacking: [string, TypeName][], server: string): CommandError =>
+  new CommandError(
+    `Temporal (${server}) did not let us add its search attributes (${messageOf(error)}): ` +
+      `have them added by whoever runs it: ${list(lacking)}`,
+    undefined,
+    { cause: error },
+  );
+
+const list = (some: [string, TypeName][]): string => some.map(([name, type]) => `${name} (${type})`).join(', ');
+
+const codeOf = (error: unknown): number | undefined => (isGrpcServiceError(error) ? error.code : undefined);
+
+const isFinal = (error: unknown): boolean =>
+  ([grpc.denied, grpc.unimplemented, grpc.unauthenticated] as (number | undefined)[]).includes(codeOf(error));
+
+const given = (env: NodeJS.ProcessEnv): Record<string, string> =>
+  Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));

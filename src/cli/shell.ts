@@ -1,0 +1,58 @@
+import { type Command, CommanderError } from 'commander';
+import { ConfigError } from '../config/index.ts';
+import { CommandError, exitCodes, messageOf } from './errors.ts';
+import { plain } from './text.ts';
+
+/** Where a command reads its settings and says what it has to say, a line at a time. */
+export interface Shell {
+  readonly env: NodeJS.ProcessEnv;
+  print(line: string): void;
+  /** To standard error. */
+  complain(line: string): void;
+}
+
+export const ownShell: Shell = {
+  env: process.env,
+  print: (line) => console.log(line),
+  complain: (line) => console.error(line),
+};
+
+/**
+ * Runs a command line and gives its exit code: 0, or one of `exitCodes`. What went wrong is one sentence on standard
+ * error; where, only with WHORL_LOG_LEVEL=debug.
+ * @param args without the names of Node and of the program
+ */
+export async function run(program: Command, args: readonly string[], shell: Shell = ownShell): Promise<number> {
+  prepare(program, shell);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return 0;
+  } catch (error) {
+    // commander has printed its help or its complaint
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
+    complain(error, shell);
+    return error instanceof CommandError ? error.exitCode : exitCodes.failed;
+  }
+}
+
+/** Commands that were added one by one take nothing over from the program, so each is told. */
+function prepare(command: Command, shell: Shell): void {
+  command.exitOverride().configureOutput({
+    writeOut: (text) => shell.print(text.replace(/\n$/, '')),
+    writeErr: (text) => shell.complain(text.replace(/\n$/, '')),
+    outputError: (text) => shell.complain(`whorl: ${plain(text.replace(/^error: /, '').trimEnd())}`),
+  });
+  for (const each of command.commands) prepare(each, shell);
+}
+
+function complain(error: unknown, { env, complain: say }: Shell): void {
+  const debugging = /^(?:debug|trace)$/i.test(env['WHORL_LOG_LEVEL']?.trim() ?? '');
+  const expected = error instanceof CommandError || error instanceof ConfigError;
+  const hint = expected || debugging ? '' : ' (WHORL_LOG_LEVEL=debug shows where this came from)';
+  // The problems of a configuration have a line each.
+  const message = messageOf(error).split('\n').map(plain).join('\n');
+  say(`whorl: ${message}${hint}`);
+  for (let cause = error; debugging && cause instanceof Error; cause = cause.cause) {
+    say((cause.stack ?? '').split('\n').map(plain).join('\n'));
+  }
+}

@@ -1,0 +1,33 @@
+/** Control characters of both sets, and those that turn the direction of what follows. */
+const unsafe = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+
+/**
+ * Text from outside, safe for a terminal: on one line, and nothing in it moves the cursor, colours, or turns the rest
+ * of the line around.
+ */
+export const plain = (text: string): string =>
+  text
+    .replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, ' ')
+    .replace(unsafe, '\u{fffd}')
+    .toWellFormed();
+
+/** JSON for people and programs alike: what a terminal would act upon is escaped, so the data stays as it is. */
+export const json = (data: unknown): string =>
+  JSON.stringify(data, undefined, 2).replace(unsafe, (character) =>
+    character === '\n' ? character : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+
+/** Columns as wide as what is in them. The cells are made safe here. */
+export function table(rows: readonly (readonly string[])[]): string[] {
+  const cells = rows.map((row) => row.map(plain));
+  const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
+  return cells.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+/** To the second, in UTC, whatever the time zone of whoever looks. */
+export const time = (date: Date): string => date.toISOString().replace('T', ' ').replace(/\..*/, 'Z');
