@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { pipelineId } from '../../src/pipeline/ids.ts';
-import type { Sql } from '../../src/store/db.ts';
+import { openDatabase, type Sql } from '../../src/store/db.ts';
 import { releaser } from '../../src/store/releaser.ts';
 import { type PublishedStatus, publishStatuses, statusesAfter } from '../../src/store/statuses.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
@@ -41,7 +41,7 @@ async function writer(first: number) {
   let lines = 0;
   child.stdout.on('data', (text: Buffer) => (lines += text.toString().split('\n').length - 1));
   const ended = once(child, 'exit');
-  await until(() => lines > 0, 'a writer to be ready');
+  await until('a writer to be ready', () => lines > 0);
   return { child, lines: () => lines, begin: () => child.stdin.write('go'), ended };
 }
 
@@ -85,7 +85,7 @@ async function expectEachJobEndedOnce(): Promise<void> {
 }
 
 const allReleased = () =>
-  until(async () => (await sql`select from statuses where state = 'due' limit 1`).length === 0, 'all to be released');
+  until('all to be released', async () => (await sql`select from statuses where state = 'due' limit 1`).length === 0);
 
 test('readers miss nothing while 8 writers, one of them frozen in mid-transaction, publish', async () => {
   const releasing = [1, 2].map(() => releaser({ sql, log, pollMs: 50 }));
@@ -93,10 +93,10 @@ test('readers miss nothing while 8 writers, one of them frozen in mid-transactio
   const readers = [7, 50, 500].map(reader);
   const writers = await Promise.all(Array.from({ length: 7 }, (_, n) => writer(n)));
   for (const { begin } of writers) begin();
-  await until(() => writers.some(({ lines }) => lines() > 3), 'a writer to write');
+  await until('a writer to write', () => writers.some(({ lines }) => lines() > 3));
 
   // The eighth holds the clock, and its rows, in a transaction that does not end.
-  const own = await database.connect({ max: 1 });
+  const own = openDatabase(database.url, { max: 1 });
   const frozen = await own.reserve();
   await frozen`begin`;
   const names = Array.from({ length: jobs }, (_, n) => ({
@@ -111,7 +111,7 @@ test('readers miss nothing while 8 writers, one of them frozen in mid-transactio
       await sql`
     select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
     ).length;
-  await until(async () => (await waiting()) >= 3, 'others to wait for it');
+  await until('others to wait for it', async () => (await waiting()) >= 3);
   await frozen`commit`;
   frozen.release();
   await own.end();
@@ -124,7 +124,7 @@ test('readers miss nothing while 8 writers, one of them frozen in mid-transactio
 });
 
 test('a transaction that never ends is thrown out by the database, and the other writers go on', async () => {
-  const own = await database.connect({ max: 1 });
+  const own = openDatabase(database.url, { max: 1 });
   const frozen = await own.reserve();
   await frozen`set idle_in_transaction_session_timeout = 300`;
   await frozen`begin`;
@@ -141,7 +141,7 @@ test('a process that is stopped while it publishes holds nobody up, and readers 
   const readers = [7, 500].map(reader);
   const victim = await writer(0);
   victim.begin();
-  await until(() => victim.lines() > 2, 'the first writer to write');
+  await until('the first writer to write', () => victim.lines() > 2);
   victim.child.kill('SIGSTOP');
   for (const other of [3, 4]) {
     const { begin, ended } = await writer(other);
@@ -150,7 +150,7 @@ test('a process that is stopped while it publishes holds nobody up, and readers 
     // A few moments more, so that it is stopped somewhere else next time.
     const lines = victim.lines();
     victim.child.kill('SIGCONT');
-    await until(() => victim.lines() > lines || victim.child.exitCode !== null, 'the stopped writer to go on');
+    await until('the stopped writer to go on', () => victim.lines() > lines || victim.child.exitCode !== null);
     victim.child.kill('SIGSTOP');
   }
   victim.child.kill('SIGCONT');
@@ -169,7 +169,7 @@ test('the releaser shows a withheld status when its time comes, and not before',
   await publishStatuses(sql, pipeline, [entry]);
   const { withheldUntil } = await publishStatuses(sql, pipeline, [{ ...entry, status: 'success' }]);
   releasing.wake(withheldUntil);
-  const shown = await until(async () => (await statusesAfter(sql, 0n, 10))[1], 'the second status');
+  const shown = await until('the second status', async () => (await statusesAfter(sql, 0n, 10))[1]);
   expect(shown.status).toBe('success');
   const late = Number(shown.cursor) / 1e6 - Number(withheldUntil);
   expect(late).toBeGreaterThanOrEqual(0);

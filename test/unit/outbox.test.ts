@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { pipelineId } from '../../src/pipeline/ids.ts';
 import type { Status } from '../../src/pipeline/status.ts';
-import type { Sql } from '../../src/store/db.ts';
+import { openDatabase, type Sql } from '../../src/store/db.ts';
 import {
   newestCursor,
   publishStatuses,
@@ -37,7 +37,7 @@ const words = async (pipeline: string, state = 'sent') =>
 async function anHourLater(pipeline: string) {
   await sql`update statuses set created_at = created_at - interval '1 hour' where pipeline = ${pipeline}`;
   await sql`update jobs set shown_at = shown_at - interval '1 hour' where pipeline = ${pipeline}`;
-  await until(async () => (await releaseStatuses(sql)).released === 0);
+  await until('nothing to be left', async () => (await releaseStatuses(sql)).released === 0);
 }
 
 test('a status is shown at once, with a cursor, and the job is brought up to date', async () => {
@@ -139,7 +139,7 @@ test('createdAt is at least a second after the last one, and the status is withh
   expect(after.withheldUntil).toEqual(third?.createdAt);
 
   expect(await releaseStatuses(sql)).toMatchObject({ released: 0, nextAt: withheldUntil });
-  await until(async () => (await releaseStatuses(sql)).nextAt === null, 'all to be released');
+  await until('all to be released', async () => (await releaseStatuses(sql)).nextAt === null);
   const rows = await outboxOf(sql, pipeline);
   expect(rows.map((row) => row.state)).toEqual(['sent', 'sent', 'sent']);
   const cursors = rows.map((row) => row.cursor ?? 0n);
@@ -228,7 +228,7 @@ test('writers that race on one job never take it back, double a status, or squee
   const story = [1, 2, 3].flatMap((attempt) =>
     (['pending', 'running', 'failed', 'success'] as const).map((status) => say(status, { attempt })),
   );
-  const pools = await Promise.all(Array.from({ length: 8 }, () => database.connect({ max: 1 })));
+  const pools = Array.from({ length: 8 }, () => openDatabase(database.url, { max: 1 }));
   let telling = true;
   const releasing = (async () => {
     while (telling) await releaseStatuses(sql);

@@ -1,0 +1,113 @@
+import type { Logger } from 'pino';
+import { statusFrame } from '../forges/tangled/status.ts';
+import type { Sql } from '../store/db.ts';
+import { type Listener, listen } from '../store/listen.ts';
+import { statusesAfter } from '../store/statuses.ts';
+
+/** A status as it goes over the wire. */
+export interface Shown {
+  cursor: bigint;
+  frame: string;
+}
+
+export interface Hub {
+  start(): void;
+  stop(): Promise<void>;
+  /** The next statuses after a cursor, at most `limit`. */
+  page(after: bigint, limit: number): Promise<Shown[]>;
+  /** Gives every status after the cursor, in order, as it is published; until the returned function is called. */
+  follow(after: bigint, push: (shown: Shown) => void): () => void;
+}
+
+export interface HubOptions {
+  /** How often to look without a notice, since one can be lost. Default 5 s. */
+  pollMs?: number;
+  /** Pause after a read that failed. Default 1 s. */
+  retryMs?: number;
+  /** Statuses for one read. Default 200. */
+  limit?: number;
+}
+
+/** Reads the outbox once for all who follow it live, however many they are. */
+export function hub(sql: Sql, log: Logger, options: HubOptions = {}): Hub {
+  const { pollMs = 5_000, retryMs = 1_000, limit = 200 } = options;
+  const followers = new Set<{ at: bigint; push: (shown: Shown) => void }>();
+  let listener: Listener | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let reading = false;
+  let again = false;
+  let stopped = false;
+
+  const page = async (after: bigint, most: number): Promise<Shown[]> => {
+    const rows = await statusesAfter(sql, after, most);
+    return rows.map(({ cursor, rkey, ...row }) => {
+      const { knot, pipelineRkey, job, status, createdAt, error, exitCode } = row;
+      const record = { knot, rkey: pipelineRkey, workflow: job, status, createdAt };
+      const frame = statusFrame(rkey, { ...record, error: error ?? undefined, exitCode: exitCode ?? undefined });
+      return { cursor, frame };
+    });
+  };
+
+  function wake(): void {
+    if (stopped) return;
+    if (reading) {
+      again = true;
+      return;
+    }
+    again = false;
+    reading = true;
+    void read().then((ok) => {
+      reading = false;
+      if (ok && again) return wake();
+      clearTimeout(timer);
+      if (!stopped) timer = setTimeout(wake, ok ? pollMs : retryMs);
+    });
+  }
+
+  /** Reads to the end; false when the database did not answer. */
+  async function read(): Promise<boolean> {
+    try {
+      while (followers.size > 0 && !stopped) {
+        // Who has just joined is a little behind the others; one read serves them all.
+        const from = [...followers].reduce((least, { at }) => (at < least ? at : least), latest);
+        const rows = await page(from, limit);
+        for (const shown of rows) {
+          for (const follower of followers) {
+            // A follower that joined during the read, from before it, waits for the next one: these rows leave a gap.
+            if (follower.at < from || shown.cursor <= follower.at) continue;
+            follower.at = shown.cursor;
+            follower.push(shown);
+          }
+        }
+        if (rows.length < limit) break;
+      }
+      return true;
+    } catch (error) {
+      if (!stopped) log.warn({ err: error }, 'the outbox could not be read; readers of /events wait');
+      return false;
+    }
+  }
+
+  return {
+    start() {
+      listener = listen(sql, ['statuses'], wake, (error) => log.debug({ err: error }, 'cannot listen for statuses'));
+      wake();
+    },
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      followers.clear();
+      await listener?.close();
+    },
+    page,
+    follow(after, push) {
+      const follower = { at: after, push };
+      followers.add(follower);
+      wake();
+      return () => followers.delete(follower);
+    },
+  };
+}
+
+/** Above every cursor. */
+const latest = 2n ** 63n - 1n;
