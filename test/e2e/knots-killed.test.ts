@@ -40,14 +40,14 @@ async function startProcess(): Promise<{ child: ChildProcess; owner: string }> {
   });
   children.push(child);
   const member = () => db.sql`select from leases where source = ${`ingest/${owner}`}`;
-  await until(async () => (await member()).length === 1, 'the process to be there');
+  await until('the process to be there', async () => (await member()).length === 1);
   return { child, owner };
 }
 
 type Held = { owner: string | null; epoch: bigint };
 const lease = async (): Promise<Held | undefined> =>
   (await db.sql<Held[]>`select owner, epoch from leases where source = ${`knot/${knot.host}`}`)[0];
-const heldBy = (owner: string) => until(async () => (await lease())?.owner === owner, 'the process to hold the knot');
+const heldBy = (owner: string) => until('the process to hold the knot', async () => (await lease())?.owner === owner);
 const push = (count: number): void => {
   for (let i = 0; i < count; i++) knot.push({ repo, workflows });
 };
@@ -55,14 +55,14 @@ const rkeys = async (): Promise<string[]> =>
   (await db.sql<{ rkey: string }[]>`select rkey from triggers order by id`).map(({ rkey }) => rkey);
 const pipelines = (): string[] =>
   knot.history.filter(({ nsid }) => nsid === 'sh.tangled.pipeline').map(({ rkey }) => rkey);
-const allStored = () => until(async () => (await rkeys()).length === pipelines().length, 'all triggers');
+const allStored = () => until('all triggers', async () => (await rkeys()).length === pipelines().length);
 
 test('a process that is killed in the middle loses nothing and doubles nothing: another one goes on', async () => {
   const a = await startProcess();
   await heldBy(a.owner);
   const b = await startProcess();
   push(400);
-  await until(async () => (await rkeys()).length > 100, 'the middle');
+  await until('the middle', async () => (await rkeys()).length > 100);
   a.child.kill('SIGKILL');
   const began = performance.now();
   const stored = await rkeys();
@@ -92,7 +92,7 @@ test('a process that was frozen past its lease changes nothing when it wakes up,
   const cursor = await readCursor(db.sql, `knot/${knot.host}`);
 
   a.child.kill('SIGCONT');
-  await until(() => knot.connections[0]?.closedAt, 'the frozen one to close');
+  await until('the frozen one to close', () => knot.connections[0]?.closedAt);
   expect(await lease()).toEqual({ owner: b.owner, epoch });
   expect(await readCursor(db.sql, `knot/${knot.host}`)).toEqual(cursor);
   expect(await rkeys()).toEqual(pipelines());

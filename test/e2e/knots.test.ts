@@ -42,7 +42,7 @@ const push = (knot: KnotSim, rkey?: string): string =>
 const rkeys = async (state = 'new'): Promise<string[]> =>
   (await db.sql<{ rkey: string }[]>`select rkey from triggers where state = ${state} order by id`).map((r) => r.rkey);
 const arrived = (all: readonly string[], what = 'all triggers'): Promise<unknown> =>
-  until(async () => (await rkeys()).length >= all.length, what);
+  until(what, async () => (await rkeys()).length >= all.length);
 /** The knot's events that ask for CI, in the order in which it stored them. */
 const pipelines = (knot: KnotSim): string[] =>
   knot.history.filter(({ nsid }) => nsid === 'sh.tangled.pipeline').map(({ rkey }) => rkey);
@@ -55,13 +55,13 @@ test('every captured frame is stored once, also when the knot sends its history 
   await pin(knot, new Date(0));
   const { knots } = ingest();
   const frames = () => knots.stats().get(knot.host)?.frames ?? 0;
-  await until(() => frames() === captured.length, 'the history');
+  await until('the history', () => frames() === captured.length);
   for (const times of [2, 3, 4]) {
     knot.replayAll();
-    await until(() => frames() === times * captured.length, `the history for the ${times}th time`);
+    await until(`the history for the ${times}th time`, () => frames() === times * captured.length);
   }
   const last = push(knot);
-  await until(async () => (await rkeys()).includes(last), 'an event after it');
+  await until('an event after it', async () => (await rkeys()).includes(last));
 
   const expected = captured
     .map((line) => parseFrame(line))
@@ -122,7 +122,7 @@ test('a row that PostgreSQL refuses does not stop its knot, and its bytes are ke
 
   // it passes again with every rewind, and is kept once
   knot.dropAll();
-  await until(() => (knots.stats().get(knot.host)?.quarantined ?? 0) >= 2, 'the same frame again');
+  await until('the same frame again', () => (knots.stats().get(knot.host)?.quarantined ?? 0) >= 2);
   expect(await db.sql`select from quarantine`).toHaveLength(1);
 });
 
@@ -151,7 +151,7 @@ test('other events only move the cursor', async () => {
   await knot.connected();
   const before = nanos(Date.now());
   knot.emit('sh.tangled.git.refUpdate', {});
-  await until(async () => ((await cursorOf(knot))?.position ?? 0n) >= before - 1_000_000n, 'the cursor to move');
+  await until('the cursor to move', async () => ((await cursorOf(knot))?.position ?? 0n) >= before - 1_000_000n);
   expect(await db.sql`select from triggers`).toHaveLength(0);
 });
 
@@ -163,7 +163,7 @@ test('a knot is read from an hour before the choice, and what is older than 10 m
   knot.replay([2 * hour, 30 * minute, 11 * minute, 9 * minute].map((ago) => line(at(ago))));
   await pin(knot, new Date(now));
   ingest();
-  await until(async () => (await rkeys()).length > 0, 'the one that counts');
+  await until('the one that counts', async () => (await rkeys()).length > 0);
   expect(await rkeys()).toEqual([at(9 * minute)]);
   expect(await rkeys('early')).toEqual([at(30 * minute), at(11 * minute)]);
   const [row] = await db.sql`select reason, body from triggers where state = 'early'`;
@@ -190,9 +190,9 @@ test('a repo that is pinned again for an earlier time has its knot read again fr
   knot.replay([line(old), line(early)]);
   await pin(knot, new Date(now));
   ingest();
-  await until(async () => (await rkeys('early')).length === 1, 'the early one');
+  await until('the early one', async () => (await rkeys('early')).length === 1);
   await pin(knot, new Date(now - 30 * hour));
-  await until(async () => (await rkeys()).length === 2, 'both');
+  await until('both', async () => (await rkeys()).length === 2);
   expect((await rkeys()).toSorted()).toEqual([old, early].toSorted());
   expect((await cursorOf(knot))?.since).toEqual(new Date(now - 30 * hour));
 });
@@ -203,9 +203,9 @@ test('a knot whose clock is hours behind or ahead is judged by its own clock', a
     for (let i = 0; i < 150; i++) push(knot);
     await pin(knot);
     const started = ingest();
-    await until(async () => (await rkeys()).length >= pipelines(knot).length, 'what happened before');
+    await until('what happened before', async () => (await rkeys()).length >= pipelines(knot).length);
     push(knot);
-    await until(async () => (await rkeys()).length >= pipelines(knot).length, 'what happens now');
+    await until('what happens now', async () => (await rkeys()).length >= pipelines(knot).length);
     const cursor = await cursorOf(knot);
     expect(cursor?.position).toBeLessThanOrEqual(nanos(Date.now()));
     await started.stop();
@@ -234,7 +234,7 @@ test('a knot that refuses is asked again', async () => {
   knot.faults.refuse = 503;
   await pin(knot);
   const { knots } = ingest();
-  await until(() => (knots.stats().get(knot.host)?.dials ?? 0) >= 3, 'three tries');
+  await until('three tries', () => (knots.stats().get(knot.host)?.dials ?? 0) >= 3);
   push(knot);
   knot.faults.refuse = undefined;
   await arrived(pipelines(knot));
@@ -257,7 +257,7 @@ test('nothing is skipped while the database is away, and no more is held than fi
     push(knot);
     if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
-  await until(() => (knots.stats().get(knot.host)?.frames ?? 0) > 300, 'frames to pile up');
+  await until('frames to pile up', () => (knots.stats().get(knot.host)?.frames ?? 0) > 300);
   expect(knots.stats().get(knot.host)?.frames).toBeLessThan(1_000);
   await asAdmin((admin) => admin`alter database ${admin(name)} with allow_connections true`);
 
@@ -279,7 +279,7 @@ test('a reader whose lease has gone to another process writes nothing more, and 
   await db.sql`update leases set owner = 'other', epoch = epoch + 1 where source = ${source}`;
   const seen = await rkeys();
   push(knot);
-  await until(() => knot.connections[0]?.closedAt, 'the reader to close');
+  await until('the reader to close', () => knot.connections[0]?.closedAt);
   expect(await rkeys()).toEqual(seen);
   expect(await cursorOf(knot)).toEqual(before);
   expect(knots.stats().get(knot.host)?.connected).toBe(false);
@@ -299,9 +299,9 @@ test('knots come and go while running: one without repos is closed within a seco
 
   const began = performance.now();
   await unpinRepo(db.sql, { knot: one.host, ...repo });
-  await until(() => one.connections[0]?.closedAt, 'the socket to close');
+  await until('the socket to close', () => one.connections[0]?.closedAt);
   expect(performance.now() - began).toBeLessThan(1_000);
-  await until(async () => (await cursorOf(one)) === undefined, 'the cursor to be forgotten');
+  await until('the cursor to be forgotten', async () => (await cursorOf(one)) === undefined);
 
   const again = Date.now();
   await pin(one);
@@ -327,7 +327,7 @@ test('two processes share the knots', async () => {
   const knots = await Promise.all(Array.from({ length: 4 }, () => knotWith()));
   for (const knot of knots) await pin(knot);
   const [a, b] = [ingest({ ttlMs: 2_000 }), ingest({ ttlMs: 2_000 })];
-  await until(() => a.knots.stats().size === 2 && b.knots.stats().size === 2, 'two each');
+  await until('two each', () => a.knots.stats().size === 2 && b.knots.stats().size === 2);
   for (const knot of knots) push(knot);
   await arrived(knots.flatMap(pipelines));
   expect((await rkeys()).toSorted()).toEqual(knots.flatMap(pipelines).toSorted());
@@ -339,7 +339,7 @@ test('the place of a knot survives a restart, and a stop loses nothing that came
   const first = ingest();
   await knot.connected();
   for (let i = 0; i < 50; i++) push(knot);
-  await until(() => (first.knots.stats().get(knot.host)?.frames ?? 0) >= 50, 'the frames');
+  await until('the frames', () => (first.knots.stats().get(knot.host)?.frames ?? 0) >= 50);
   await first.stop();
   const position = (await cursorOf(knot))?.position ?? 0n;
   expect(await rkeys()).toEqual(pipelines(knot));

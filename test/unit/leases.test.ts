@@ -65,23 +65,23 @@ const sizes = (...processes: Process[]): string =>
 test('one process takes all sources, and two share them, each source with one of them', async () => {
   const wanted = sources(5);
   const a = startProcess(() => wanted);
-  await until(() => a.reading.size === 5, 'all sources');
+  await until('all sources', () => a.reading.size === 5);
   const b = startProcess(() => wanted);
-  await until(() => sizes(a, b) === '2,3', 'a fair share');
+  await until('a fair share', () => sizes(a, b) === '2,3');
   expect([...a.reading, ...b.reading].toSorted()).toEqual(wanted);
 });
 
 test('a process that stops gives its sources back at once, with the next epoch for whoever takes them', async () => {
   const wanted = sources(4);
   const a = startProcess(() => wanted);
-  await until(() => a.reading.size === 4, 'all sources');
+  await until('all sources', () => a.reading.size === 4);
   const b = startProcess(() => wanted);
-  await until(() => sizes(a, b) === '2,2', 'a fair share');
+  await until('a fair share', () => sizes(a, b) === '2,2');
 
   const before = new Map(a.started.map(({ source, epoch }) => [source, epoch]));
   const began = performance.now();
   await a.manager.stop();
-  await until(() => b.reading.size === 4, 'the rest of them');
+  await until('the rest of them', () => b.reading.size === 4);
   expect(performance.now() - began).toBeLessThan(ttlMs);
   for (const { source, epoch } of b.started) expect(epoch).toBe((before.get(source) ?? 0n) + 1n);
   expect(await db.sql`select source from leases where source = ${`ingest/${a.owner}`}`).toEqual([]);
@@ -91,14 +91,14 @@ test('the sources of a process that vanished are taken over within the lease and
   const wanted = sources(3);
   const lost = openDatabase(db.url, { max: 1 });
   const a = startProcess(() => wanted, { sql: lost });
-  await until(() => a.reading.size === 3, 'all sources');
+  await until('all sources', () => a.reading.size === 3);
   const b = startProcess(() => wanted);
-  await until(() => sizes(a, b) === '1,2', 'a fair share');
+  await until('a fair share', () => sizes(a, b) === '1,2');
 
   const gone = new Set(a.reading);
   const began = performance.now();
   await lost.end({ timeout: 0 });
-  await until(() => b.reading.size === 3, 'the rest of them');
+  await until('the rest of them', () => b.reading.size === 3);
   expect(performance.now() - began).toBeLessThan(ttlMs + 1_000);
   // and the one that was cut off had stopped by its own clock before
   expect(a.reading.size).toBe(0);
@@ -107,22 +107,22 @@ test('the sources of a process that vanished are taken over within the lease and
 
 test('a lease that another process holds by now is stopped without draining', async () => {
   const a = startProcess(() => ['knot/x']);
-  await until(() => a.reading.size === 1, 'the source');
+  await until('the source', () => a.reading.size === 1);
   await db.sql`update leases set owner = 'other', epoch = epoch + 1, expires_at = now() + interval '1 hour'
     where source = 'knot/x'`;
   a.manager.notify();
-  await until(() => a.reading.size === 0, 'the end of it');
+  await until('the end of it', () => a.reading.size === 0);
   expect(a.started[0]?.signal.aborted).toBe(true);
 });
 
 test('sources come and go while processes run, at once after a notice', async () => {
   let wanted = ['knot/a', 'dispatch/0'];
   const a = startProcess(() => wanted);
-  await until(() => a.reading.size === 2, 'both sources');
+  await until('both sources', () => a.reading.size === 2);
   wanted = ['dispatch/0', 'knot/b'];
   const began = performance.now();
   await db.sql`select pg_notify('repos', '')`;
-  await until(() => a.reading.has('knot/b') && !a.reading.has('knot/a'), 'the change');
+  await until('the change', () => a.reading.has('knot/b') && !a.reading.has('knot/a'));
   expect(performance.now() - began).toBeLessThan(ttlMs / 3);
   expect(a.manager.held().toSorted()).toEqual(['dispatch/0', 'knot/b']);
 });
@@ -132,7 +132,7 @@ test('a lease is kept while its reader drains, and is given back when it has', a
   const draining = new Promise<void>((resolve) => (drained = resolve));
   let wanted = ['knot/slow'];
   const a = startProcess(() => wanted, { stop: () => draining });
-  await until(() => a.reading.size === 1, 'the source');
+  await until('the source', () => a.reading.size === 1);
   wanted = [];
   a.manager.notify();
 
@@ -142,8 +142,8 @@ test('a lease is kept while its reader drains, and is given back when it has', a
     return row?.at;
   };
   const first = await renewed();
-  await until(async () => Number(await renewed()) > Number(first) + ttlMs, 'renewals beyond the first lease');
+  await until('renewals beyond the first lease', async () => Number(await renewed()) > Number(first) + ttlMs);
   drained();
-  await until(async () => (await renewed()) === undefined, 'the release');
+  await until('the release', async () => (await renewed()) === undefined);
   expect(a.started[0]?.signal.aborted).toBe(false);
 });

@@ -64,14 +64,14 @@ test('a listener hears notices again after its connection was cut', async () => 
     if (channel === undefined) begun++;
     else heard.push(`${channel}:${payload}`);
   });
-  await until(() => begun === 1, 'listening');
+  await until('listening', () => begun === 1);
   await db.sql`select pg_notify('one', 'a')`;
-  await until(() => heard.includes('one:a'), 'the first notice');
+  await until('the first notice', () => heard.includes('one:a'));
 
   await db.sql`select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and query like 'listen %'`;
-  await until(() => begun === 2, 'listening again');
+  await until('listening again', () => begun === 2);
   await db.sql`select pg_notify('two', 'b')`;
-  await until(() => heard.includes('two:b'), 'a notice after the cut');
+  await until('a notice after the cut', () => heard.includes('two:b'));
   await listener.close();
 });

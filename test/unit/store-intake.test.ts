@@ -23,7 +23,7 @@ beforeAll(async () => {
     if (channel === undefined) listening = true;
     else notices.push(`${channel}:${payload}`);
   });
-  await until(() => listening, 'listening');
+  await until('listening', () => listening);
 });
 afterAll(async () => {
   await listener.close();
@@ -51,7 +51,7 @@ const stored = () => db.sql`select rkey, state, reason, body from triggers order
 /** What was notified up to now. */
 const heard = async (): Promise<string[]> => {
   await db.sql`select pg_notify('end', '')`;
-  await until(() => notices.includes('end:'), 'the end of the notices');
+  await until('the end of the notices', () => notices.includes('end:'));
   const all = notices.filter((notice) => notice !== 'end:');
   notices = [];
   return all;

@@ -17,7 +17,7 @@ beforeAll(async () => {
     if (channel === undefined) listening = true;
     else notices.push(`${channel}:${payload}`);
   });
-  await until(() => listening, 'listening');
+  await until('listening', () => listening);
 });
 afterAll(async () => {
   await listener.close();
@@ -46,7 +46,7 @@ test('a repo that is pinned is chosen from now on, or from the time given, and t
   await pinRepo(db.sql, { ...repo, since: new Date('2026-02-01T00:00:00Z') });
   await pinRepo(db.sql, repo);
   expect(await listRepos(db.sql)).toEqual([{ ...repo, source: 'pin', chosenAt: since }]);
-  await until(() => notices.filter((notice) => notice === `repos:${repo.knot}`).length === 4, 'four notices');
+  await until('four notices', () => notices.filter((notice) => notice === `repos:${repo.knot}`).length === 4);
 });
 
 test('a pin in the future is a pin from now on', async () => {
@@ -61,7 +61,7 @@ test('taking a pin away leaves the record of the same repo', async () => {
   await pinRepo(db.sql, repo);
   expect(await unpinRepo(db.sql, repo)).toBe(true);
   expect(await chosenSince(db.sql, repo)).toEqual(chosenAt);
-  await until(() => notices.length === 2, 'notices for the pin and its end');
+  await until('notices for the pin and its end', () => notices.length === 2);
 });
 
 test('a pin makes the held triggers of this repo due at once, and no others', async () => {
@@ -72,7 +72,7 @@ test('a pin makes the held triggers of this repo due at once, and no others', as
   await pinRepo(db.sql, repo);
 
   expect(await db.sql`select rkey from triggers where due_at <= clock_timestamp()`).toEqual([{ rkey: 'mine' }]);
-  await until(() => notices.includes('inbox:3'), 'dispatch to be woken');
+  await until('dispatch to be woken', () => notices.includes('inbox:3'));
   expect(notices.filter((notice) => notice.startsWith('inbox'))).toEqual(['inbox:3']);
 });
 
