@@ -12,7 +12,7 @@ const typeNames = Object.keys(types) as TypeName[];
 
 /** gRPC's codes, as far as an answer with one of them will not change by itself. */
 const grpc = { notFound: 5, alreadyExists: 6, denied: 7, unimplemented: 12, unauthenticated: 16 } as const;
-const callMs = 10_000;
+const callMs = 5_000;
 const file = new URL('../../temporal/search-attributes.json', import.meta.url);
 
 export interface Ensured {
@@ -89,7 +89,7 @@ async function patiently<T>(
 
 function checkType(name: string, type: TypeName, found: unknown, server: string): void {
   if (found === undefined || found === null || found === types[type]) return;
-  const foundName = typeNames.find((each) => types[each] === found) ?? `${found}`;
+  const foundName = typeNames.find((each) => types[each] === found) ?? 'unknown';
   throw new CommandError(
     `the search attribute ${name} of Temporal (${server}) is of type ${foundName}, and Whorl needs ${type}: ` +
       'use a namespace of its own for Whorl (TEMPORAL_NAMESPACE), or remove that one there',
