@@ -83,6 +83,7 @@ function buildkiteOf(values: Values, live: Reading['live']): BuildkiteConfig | u
     secrets: live('buildkiteSecrets', secrets),
     mode: values.buildkiteMode,
     apiUrl: values.buildkiteApiUrl,
+    requestsPerMinute: values.buildkiteRate,
     ...present('org', values.buildkiteOrg),
     ...present('allow', values.buildkiteAllow),
   };

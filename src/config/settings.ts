@@ -164,6 +164,15 @@ export const settings = {
     description: "Buildkite's REST API.",
     example: 'http://localhost:9000/v2',
   },
+  buildkiteRate: {
+    name: 'WHORL_BUILDKITE_RATE',
+    group: 'Buildkite',
+    form: form.wholeNumber(1, 100_000),
+    default: '50',
+    description:
+      'Requests a minute that all processes together may make with the token. Buildkite allows its user 50, and the organisation 200.',
+    example: '100',
+  },
   buildkiteAllow: {
     name: 'WHORL_BUILDKITE_ALLOW',
     group: 'Buildkite',

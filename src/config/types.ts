@@ -65,6 +65,8 @@ export interface BuildkiteConfig {
   readonly mode: 'token' | 'signature';
   /** Without a slash at its end. */
   readonly apiUrl: string;
+  /** Of all processes together. */
+  readonly requestsPerMinute: number;
   /** Absent: every pipeline of `org`. */
   readonly allow?: readonly AllowRule[];
 }

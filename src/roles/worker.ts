@@ -19,9 +19,6 @@ export interface WorkerOptions {
   graceMs?: number;
 }
 
-/** Buildkite allows a token's user this many requests a minute; its answers tighten that when need be. */
-const budget = { limit: 50, windowMs: 60_000 };
-
 /** Runs workflows and activities, and shows withheld statuses when they are due. */
 export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): Promise<Role> {
   const { config, sql, log, temporal } = deps;
@@ -67,7 +64,7 @@ function configuredProviders({ config, sql, log }: RoleDeps): Record<string, Pro
     buildkite: buildkite && {
       apiUrl: buildkite.apiUrl,
       token: buildkite.token,
-      limiter: limiter(sql, budget),
+      limiter: limiter(sql, { limit: buildkite.requestsPerMinute, windowMs: 60_000 }),
       log,
       allow: allowed(buildkite),
     },

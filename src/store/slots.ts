@@ -21,14 +21,18 @@ export const limiter = (sql: Sql, { limit, windowMs }: { limit: number; windowMs
     const rank = ranks[priority];
     const most = Math.max(1, Math.floor(limit * shares[priority]));
     const own = priority === 'read' || priority === 'log' ? Math.max(1, Math.floor(limit * readShare)) : most;
-    const [slot] = await sql<[{ at: Date }]>`
-      select reserve_slot(${bucket}, ${key}, ${rank}::smallint, ${most}, ${own}, ${windowMs} * interval '1 millisecond') as at`;
-    return slot.at;
+    // A wait, not a time: our clock need not agree with the database's.
+    const [slot] = await sql<[{ waitMs: number }]>`
+      select extract(epoch from reserve_slot(
+        ${bucket}, ${key}, ${rank}::smallint, ${most}, ${own}, ${windowMs} * interval '1 millisecond'
+      ) - clock_timestamp())::float8 * 1000 as "waitMs"`;
+    return new Date(Date.now() + slot.waitMs);
   },
 
   async block(bucket, until) {
+    const lap = sql`clock_timestamp() + ${until.getTime() - Date.now()} * interval '1 millisecond'`;
     await sql`
-      insert into budgets (bucket, blocked_until) values (${bucket}, ${until})
+      insert into budgets (bucket, blocked_until) values (${bucket}, ${lap})
       on conflict (bucket) do update set blocked_until = greatest(budgets.blocked_until, excluded.blocked_until)`;
   },
 });

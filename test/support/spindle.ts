@@ -50,6 +50,8 @@ export interface SpindleOptions {
   roles?: ('worker' | 'ingest' | 'server')[];
   /** Pins `repo` and connects the simulated CI's webhooks; default true. */
   ready?: boolean;
+  /** Ends by `close` and not with the test, for the tests of a file that share one. */
+  shared?: boolean;
 }
 
 export interface Spindle {
@@ -68,6 +70,7 @@ export interface Spindle {
   /** Pushes workflow files and gives the pipeline. */
   push(workflows: Record<string, string>, more?: Record<string, unknown>): Pushed;
   command(kind: CommandKind, pipeline: string, job?: string): Promise<{ state: string; result: string | null }>;
+  close(): Promise<void>;
 }
 
 export interface Pushed {
@@ -87,9 +90,10 @@ export const buildkiteFile = (pipeline = 'app'): string => `engine: tack\ntack:\
 /** A whole spindle in this process, on real PostgreSQL and Temporal, with a simulated knot, CI and appview. Ends with the test. */
 export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
   const stops: (() => Promise<unknown>)[] = [];
-  onTestFinished(async () => {
-    for (const stop of stops.reverse()) await stop();
-  });
+  const close = async (): Promise<void> => {
+    for (let stop = stops.pop(); stop; stop = stops.pop()) await stop();
+  };
+  if (!options.shared) onTestFinished(close);
   const database = await freshDatabase({ max: 20 });
   stops.push(() => database.drop());
   const { sql } = database;
@@ -109,6 +113,7 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
     WHORL_FAKE_POLL: '100ms',
     WHORL_BUILDKITE_TOKEN: ci.token,
     WHORL_BUILDKITE_ORG: 'acme',
+    WHORL_BUILDKITE_RATE: '10000',
     WHORL_BUILDKITE_WEBHOOK_SECRET: secret,
     WHORL_BUILDKITE_API_URL: ci.apiUrl,
     WHORL_BUILDKITE_WEBHOOK_MODE: 'signature',
@@ -144,7 +149,7 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
     redialMs: 200,
     ...options.appview,
   });
-  stops.push(() => appview.close());
+  stops.push(async () => appview.close());
   await appview.connected();
   if (options.ready !== false) {
     ci.webhook({ url: `${face.url}/webhooks/buildkite`, mode: 'signature', secret });
@@ -168,7 +173,7 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
       async shows(job, status) {
         await appview.wait(knot.host, rkey, (view) => view.jobs[job]?.status === status, 20_000);
       },
-      ended: () => handle.result({ followRuns: false }),
+      ended: () => handle.result(),
     };
   };
 
@@ -181,7 +186,7 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
     });
   };
 
-  return { config, deps, sql, databaseUrl: database.url, knot, ci, appview, client, url: face.url, start, push, command };
+  return { config, deps, sql, databaseUrl: database.url, knot, ci, appview, client, url: face.url, start, push, command, close };
 }
 
 /** The resend shows a status again; a reader sees a change only once. */

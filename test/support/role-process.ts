@@ -1,0 +1,66 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { inject, onTestFinished } from 'vitest';
+
+export interface RoleProcess {
+  readonly child: ChildProcess;
+  /** What it logged, parsed. */
+  readonly log: Record<string, unknown>[];
+  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGTERM'): void;
+  exited(): Promise<number | null>;
+}
+
+/** Starts a role as an operator does, as a process of its own. It is killed at the end of the test at the latest. */
+export async function startRoleProcess(role: 'ingest' | 'worker' | 'server' | 'up', env: Record<string, string>): Promise<RoleProcess> {
+  const main = path.join(import.meta.dirname, '../../src/main.ts');
+  const child = spawn(process.execPath, [main, role], {
+    env: {
+      PATH: process.env['PATH'],
+      HOME: process.env['HOME'],
+      WHORL_HOSTNAME: 'spindle.example',
+      WHORL_OWNER_DID: 'did:web:owner.example',
+      WHORL_DEV: 'true',
+      WHORL_LOG_FORMAT: 'json',
+      WHORL_LISTEN_ADDR: '127.0.0.1:0',
+      WHORL_WEBHOOK_ADDR: '127.0.0.1:0',
+      WHORL_HEALTH_ADDR: '127.0.0.1:0',
+      TEMPORAL_ADDRESS: inject('temporalAddress'),
+      ...env,
+    },
+    stdio: ['ignore', 'inherit', 'pipe'],
+  });
+  onTestFinished(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  });
+  const log: Record<string, unknown>[] = [];
+  const ready = Promise.withResolvers<void>();
+  const exit = once(child, 'exit');
+  if (!child.stderr) throw new Error('no pipe to the child');
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    log.push(parsed(line));
+    if (line.includes(`"msg":"${role} is ready"`) || line.includes('"msg":"whorl is up"')) ready.resolve();
+  });
+  void exit.then(() => ready.reject(new Error(`${role} ended before it was ready: ${JSON.stringify(log.slice(-5))}`)));
+  await ready.promise;
+  return {
+    child,
+    log,
+    signal: (name) => void child.kill(name),
+    exited: async () => {
+      await exit;
+      return child.exitCode;
+    },
+  };
+}
+
+function parsed(line: string): Record<string, unknown> {
+  try {
+    return JSON.parse(line) as Record<string, unknown>;
+  } catch {
+    return { msg: line };
+  }
+}
