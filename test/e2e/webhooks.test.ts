@@ -23,7 +23,10 @@ let database: FreshDatabase;
 let sql: Sql;
 let apps: FastifyInstance[] = [];
 let logged: { level: number; msg: string }[] = [];
-const log = pino({ level: 'debug' }, { write: (line: string) => void logged.push(JSON.parse(line)) });
+const log = pino(
+  { level: 'debug' },
+  { write: (line: string) => void logged.push(JSON.parse(line) as { level: number; msg: string }) },
+);
 
 beforeAll(async () => {
   database = await freshDatabase();

@@ -16,7 +16,7 @@ export async function readEvents(base: string, cursor?: bigint | string) {
   let binary = 0;
   socket.on('message', (data, isBinary) => {
     if (isBinary) binary++;
-    frames.push(JSON.parse(String(data)) as EventFrame);
+    frames.push(JSON.parse((data as Buffer).toString()) as EventFrame);
   });
   socket.on('ping', () => pings++);
   const closed = once(socket, 'close').then(([code]) => code as number);

@@ -223,6 +223,75 @@ test('a job that does not exist is left out, and an id that is none is refused',
   await expect(publishStatuses(sql, pipelineId('', ''), [say('pending')])).rejects.toThrow('not a pipeline id');
 });
 
+/** Holds a transaction open while the work is under way. */
+async function meanwhile(hold: (tx: Sql) => Promise<unknown>, work: () => Promise<unknown>): Promise<void> {
+  const own = openDatabase(database.url, { max: 1 });
+  const tx = await own.reserve();
+  await tx`begin`;
+  await hold(tx);
+  await work();
+  await tx`commit`;
+  tx.release();
+  await own.end();
+}
+
+test('a status that had to wait for another writer is dated when it is written, not when it was asked for', async () => {
+  const pipeline = await newPipeline();
+  let asked: Promise<unknown> = Promise.resolve();
+  let freed = new Date(0);
+  await meanwhile(
+    (tx) => tx`select from jobs where pipeline = ${pipeline} for update`,
+    async () => {
+      asked = publishStatuses(sql, pipeline, [say('pending')]);
+      const waiting = () =>
+        sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+      await until('it to wait', async () => (await waiting()).length > 0);
+      const [clock] = await sql<[{ now: Date }]>`select clock_timestamp() as now`;
+      freed = clock.now;
+    },
+  );
+  await asked;
+  const [row] = await outboxOf(sql, pipeline);
+  expect(row?.createdAt.getTime()).toBeGreaterThanOrEqual(freed.getTime());
+});
+
+test('a withheld status that is being overtaken is left to its overtaker, and nobody waits', async () => {
+  const pipeline = await newPipeline();
+  await publishStatuses(sql, pipeline, [say('pending')]);
+  await publishStatuses(sql, pipeline, [say('running')]);
+  await meanwhile(
+    (tx) => publishStatuses(tx, pipeline, [say('success')]),
+    async () => {
+      await until(
+        'its time',
+        async () =>
+          (
+            await sql`
+        select from statuses where pipeline = ${pipeline} and state = 'due' and created_at > clock_timestamp()`
+          ).length === 0,
+      );
+      const late = delay(2_000, 'it waits');
+      expect(await Promise.race([releaseStatuses(sql), late])).not.toBe('it waits');
+      expect(await words(pipeline, 'due')).toEqual(['running']);
+    },
+  );
+  await anHourLater(pipeline);
+  expect(await words(pipeline)).toEqual(['pending', 'success']);
+});
+
+test('cursors go on upwards when the clock of the database is set back', async () => {
+  const pipeline = await newPipeline(['a.yml', 'b.yml']);
+  const ahead = (await newestCursor(sql)) + 3_600_000_000_000n;
+  await sql`update clock set last = ${ahead}`;
+  await publishStatuses(sql, pipeline, [say('pending', { job: 'a.yml' }), say('pending', { job: 'b.yml' })]);
+  expect((await outboxOf(sql, pipeline)).map((row) => row.cursor)).toEqual([ahead + 1n, ahead + 2n]);
+  await resendStatuses(sql, pipeline);
+  expect(await newestCursor(sql)).toBe(ahead + 4n);
+  await publishStatuses(sql, pipeline, [say('success', { job: 'a.yml' })]);
+  await anHourLater(pipeline);
+  expect(await newestCursor(sql)).toBe(ahead + 5n);
+});
+
 test('writers that race on one job never take it back, double a status, or squeeze two into one second', async () => {
   const pipeline = await newPipeline();
   const story = [1, 2, 3].flatMap((attempt) =>
