@@ -1,0 +1,155 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Client } from '@temporalio/client';
+import pino from 'pino';
+import { type AppviewSim, startAppview } from '../sim/appview/appview.ts';
+import type { Outcome } from '../sim/appview/book.ts';
+import {
+  type BuildkiteSim,
+  type Delivery,
+  type RequestRecord,
+  type ScriptRule,
+  startBuildkite,
+} from '../sim/buildkite/index.ts';
+import { type KnotSim, startKnot } from '../sim/knot/knot.ts';
+import { loadConfig } from '../src/config/index.ts';
+import { startPostgres } from '../src/embedded/postgres.ts';
+import { startTemporal } from '../src/embedded/temporal.ts';
+import { startUp } from '../src/roles/start.ts';
+import { openClient, temporalOn } from '../src/roles/temporal.ts';
+import { type Database, openDatabase } from '../src/store/db.ts';
+import { pinRepo } from '../src/store/repos.ts';
+
+export const repo = { did: 'did:plc:ewvi7nxzyoun6zhxrhs64oiz', name: 'whorl-demo' };
+
+/** Told of what the simulators see. */
+export interface Watch {
+  request(request: Readonly<RequestRecord>): void;
+  delivery(delivery: Readonly<Delivery>): void;
+  frame(outcome: Outcome): void;
+}
+
+export interface World {
+  knot: KnotSim;
+  ci: BuildkiteSim;
+  /** A strict reader of `/events`, which knows only the pipelines that it heard of from the knot. */
+  appview: AppviewSim;
+  sql: Database;
+  client: Client;
+  /** Temporal's UI. */
+  ui: string;
+  /** `ws://…/events`. */
+  events: string;
+  /** Rejects when a part of it ends by itself. */
+  failed: Promise<never>;
+}
+
+/** What has to be undone at the end, last first. */
+export type Stops = (() => Promise<unknown>)[];
+
+/** A folder for Whorl's log. It stays when something went wrong, and says why. */
+export async function logFolder(): Promise<{ file: string; remove: () => Promise<void> }> {
+  const dir = await mkdtemp(path.join(tmpdir(), 'whorl-demo-'));
+  return { file: path.join(dir, 'whorl.log'), remove: () => rm(dir, { recursive: true, force: true }) };
+}
+
+export interface Start {
+  logFile: string;
+  watch: Watch;
+  say(line: string): void;
+  /** Gets a stop for each start, as soon as there is something to stop. */
+  stops: Stops;
+  /** Nothing new is started after it is aborted. */
+  signal: AbortSignal;
+}
+
+/**
+ * Everything for real but the three that are somebody else's: a knot, a CI and an appview, which are simulated. Whorl is
+ * started by the code of `whorl up`.
+ */
+export async function startWorld({ logFile, watch, say, stops, signal }: Start): Promise<World> {
+  const lost = Promise.withResolvers<never>();
+  lost.promise.catch(() => {});
+  const gone = (what: string) => (reason: string) => lost.reject(new Error(`${what} ended: ${reason}`));
+  const began = Date.now();
+  const ready = (what: string): void => say(`${String(Date.now() - began).padStart(6)} ms  ${what}`);
+  const keep = async <T>(starting: Promise<T>, stop: (started: T) => unknown): Promise<T> => {
+    const started = await starting;
+    stops.push(async () => stop(started));
+    return started;
+  };
+
+  const starts = [
+    keep(startPostgres({ onExit: gone('PostgreSQL') }), (it) => it.stop()),
+    keep(startTemporal({ ui: true, onExit: gone('Temporal') }), (it) => it.stop()),
+    keep(startBuildkite(buildkite(watch)), (it) => it.close()),
+    keep(startKnot(), (it) => it.close()),
+  ] as const;
+  starts[0].then(({ port }) => ready(`PostgreSQL on 127.0.0.1:${port}`)).catch(() => {});
+  starts[1].then(({ address }) => ready(`Temporal on ${address}`)).catch(() => {});
+  starts[2].then(({ port }) => ready(`a CI that speaks Buildkite's protocol on 127.0.0.1:${port}`)).catch(() => {});
+  starts[3].then(({ host }) => ready(`a knot on ${host}`)).catch(() => {});
+  // All of them: what starts must have its stop before this gives up.
+  await Promise.allSettled(starts);
+  const [postgres, temporal, ci, knot] = await Promise.all(starts);
+  signal.throwIfAborted();
+
+  // The person's own settings are about other services than these.
+  for (const name of Object.keys(process.env)) if (/^(WHORL|TACK|TEMPORAL)_/.test(name)) delete process.env[name];
+  const secret = 'the-demo-needs-no-better-one';
+  Object.assign(process.env, {
+    TEMPORAL_ADDRESS: temporal.address,
+    // Not there on purpose: a person's default profile would otherwise be mixed in.
+    TEMPORAL_PROFILE: '',
+    WHORL_HOSTNAME: 'spindle.example',
+    WHORL_OWNER_DID: 'did:web:owner.example',
+    WHORL_DEV: 'true',
+    WHORL_LISTEN_ADDR: '127.0.0.1:0',
+    WHORL_DATABASE_URL: postgres.url,
+    WHORL_BUILDKITE_TOKEN: ci.token,
+    WHORL_BUILDKITE_ORG: 'acme',
+    WHORL_BUILDKITE_API_URL: ci.apiUrl,
+    WHORL_BUILDKITE_WEBHOOK_SECRET: secret,
+    WHORL_BUILDKITE_WEBHOOK_MODE: 'signature',
+  });
+  const { config } = loadConfig(process.env);
+  const log = pino({ level: 'debug', base: null }, pino.destination({ dest: logFile, sync: true }));
+  say('           Whorl: schema, workflows, connections …');
+  const whorl = await keep(startUp(config, log), (it) => it.stop());
+  signal.throwIfAborted();
+  whorl.failed.catch(lost.reject);
+  const events = whorl.links['events'] ?? '';
+
+  ci.webhook({
+    url: whorl.links['webhooks'] ?? '',
+    mode: 'signature',
+    secret,
+    events: ['build.scheduled', 'build.running', 'build.finished'],
+  });
+  const appview = startAppview({ spindleUrl: events, pipelinesFrom: [knot.url], onFrame: watch.frame });
+  stops.push(async () => appview.close());
+  const sql = openDatabase(postgres.url, { max: 2, applicationName: 'whorl-demo' });
+  stops.push(() => sql.end({ timeout: 1 }));
+  const client = openClient(temporalOn(temporal.address, temporal.namespace));
+  stops.push(() => client.connection.close());
+
+  await pinRepo(sql, { knot: knot.host, ...repo });
+  // The appview reads the knot too, to learn of pipelines.
+  await Promise.all([appview.connected(), knot.connected(2)]);
+  ready(`Whorl, all roles: ${events}`);
+  return { knot, ci, appview, sql, client, ui: temporal.uiUrl ?? '', events, failed: lost.promise };
+}
+
+/** For `ci.script`: lint.yml's builds fail. */
+export const failing: ScriptRule = ({ pipeline }) =>
+  pipeline === 'whorl-demo-lint' ? ['running', { to: 'failed', jobs: 'failed' }] : undefined;
+
+/** Builds take a second or two, so that every status has its time on the screen. */
+const buildkite = (watch: Watch) => ({
+  pipelines: ['acme/whorl-demo', 'acme/whorl-demo-lint'],
+  clock: 'auto' as const,
+  pace: 1_200,
+  onRequest: watch.request,
+  onDelivery: watch.delivery,
+});
