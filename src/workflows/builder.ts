@@ -44,12 +44,12 @@ export function retry(p: Pipeline, { job }: CommandInput): string {
 /** Makes the one build of an attempt. Ends when there is one, or when there never will be. */
 function build(p: Pipeline, run: JobRun, attempt: number): void {
   run.creating = attempt;
-  const scope = new CancellationScope();
-  p.scopes.set(run.name, scope);
   const call = { pipeline: p.id, job: run.name, attempt, looks: p.durations.looks };
   const input = run.command === null ? call : { ...call, command: run.command };
 
   background(p, async () => {
+    const scope = new CancellationScope();
+    p.scopes.set(run.name, scope);
     try {
       const made = await scope.run(() =>
         attemptsWithin(p, run, 'create', () =>
@@ -192,10 +192,10 @@ const attemptName = (run: JobRun, attempt: number): string => (attempt === 1 ? r
 
 const now = (p: Pipeline) => ({ epoch: p.epoch, now: Date.now(), unsure: p.durations.unsure });
 
-/** Work beside the loops. The workflow does not end before it has. */
+/** Work beside the loops. The workflow does not end before it has, and a cancel of the workflow is for us to carry out. */
 function background(p: Pipeline, work: () => Promise<unknown>): void {
   p.busy += 1;
-  work().then(() => {
+  CancellationScope.nonCancellable(work).then(() => {
     p.busy -= 1;
   }, p.failure.reject);
 }

@@ -15,11 +15,14 @@ import { mustContinue, type Pipeline, requires, settled, targets } from './state
  * says, checks on the CI itself when it is silent, and publishes what changed. It needs no webhook to end right.
  */
 export async function pipeline(input: messages.PipelineInput): Promise<Record<string, Status>> {
-  const p = open(input);
-  listen(p);
   const { cancelRequested } = CancellationScope.current();
-  cancelRequested.catch(() => cancelJobs(p, { id: '', by: 'Temporal' }));
-  return CancellationScope.nonCancellable(() => carryOut(p, input));
+  // Everything is made in here, or else a cancel from Temporal would break what waits instead of stopping the builds.
+  return CancellationScope.nonCancellable(async () => {
+    const p = open(input);
+    listen(p);
+    cancelRequested.catch(() => cancelJobs(p, { id: '', by: 'Temporal' }));
+    return carryOut(p, input);
+  });
 }
 
 async function carryOut(p: Pipeline, input: messages.PipelineInput): Promise<Record<string, Status>> {
