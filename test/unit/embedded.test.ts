@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -88,67 +87,55 @@ describe.skipIf(!existsSync('/proc/self/stat'))('PostgreSQL and Temporal', () =>
 });
 
 describe('an embedded PostgreSQL', () => {
-  test('is ready when the start says so, and leaves nothing behind', async () => {
-    const server = await startPostgres();
+  test('is ready when the start says so, takes settings, and leaves nothing behind', async () => {
+    const server = await startPostgres({ flags: { work_mem: '7MB' } });
     const home = path.dirname(server.logFile);
-    const [row] = await query(server.url, "select current_setting('server_encoding') as encoding, current_user as who");
-    expect(row).toEqual({ encoding: 'UTF8', who: 'whorl' });
+    const settings = "current_setting('server_encoding') as encoding, current_setting('work_mem') as memory";
+    const [row] = await query(server.url, `select current_user as who, ${settings}`);
+    expect(row).toEqual({ who: 'whorl', encoding: 'UTF8', memory: '7MB' });
     await server.stop();
     await server.stop();
     expect(existsSync(home)).toBe(false);
     expect(await running([server.pid, server.guardPid])).toEqual([]);
   });
 
-  test('runs beside another one', async () => {
+  test('runs beside another one, and lets nobody in without its password', async () => {
     const [one, two] = await Promise.all([started(startPostgres()), started(startPostgres())]);
     await query(one.url, 'create table only_here (x int)');
     await expect(query(two.url, 'select * from only_here')).rejects.toThrow(/does not exist/);
+    const url = new URL(two.url);
+    url.password = new URL(one.url).password;
+    await expect(query(url.href, 'select 1')).rejects.toThrow(/password authentication failed/);
   });
 
-  test('keeps its data and its password in a directory from one start to the next', async () => {
+  test('keeps its data and its password in a directory, which one process has at a time', async () => {
     const dir = await temporaryDir();
     const first = await startPostgres({ dir });
     await query(first.url, 'create table kept as select 42 as x');
     await first.stop();
-    const second = await started(startPostgres({ dir }));
-    expect(await query(second.url, 'select x from kept')).toEqual([{ x: 42 }]);
-    expect(new URL(second.url).password).toBe(new URL(first.url).password);
     expect((await stat(path.join(dir, 'password'))).mode & 0o777).toBe(0o600);
-  });
 
-  test('refuses a directory that another one uses, and the other one goes on', async () => {
-    const dir = await temporaryDir();
-    const first = await started(startPostgres({ dir }));
+    const wrong = startPostgres({ dir, flags: { work_mem: 'much' } });
+    await expect(wrong).rejects.toThrow(/invalid value for parameter "work_mem"/);
+
+    const second = await started(startPostgres({ dir }));
+    expect(new URL(second.url).password).toBe(new URL(first.url).password);
     await expect(startPostgres({ dir })).rejects.toThrow(/is in use by process \d+: stop the other Whorl/);
-    expect(await query(first.url, 'select 1 as x')).toEqual([{ x: 1 }]);
-  });
-
-  test('lets nobody in without the password', async () => {
-    const server = await started(startPostgres());
-    const url = new URL(server.url);
-    url.password = 'guess';
-    await expect(query(url.href, 'select 1')).rejects.toThrow(/password authentication failed/);
+    expect(await query(second.url, 'select x from kept')).toEqual([{ x: 42 }]);
   });
 
   test('tells when it ends by itself, and when its guard is killed', async () => {
     const lost = vi.fn<(reason: string) => void>();
-    const server = await started(startPostgres({ onExit: lost }));
+    const dir = await temporaryDir();
+    const server = await started(startPostgres({ dir, onExit: lost }));
     process.kill(server.pid, 'SIGKILL');
     await vi.waitFor(() => expect(lost).toHaveBeenCalledWith(expect.stringContaining('signal SIGKILL')), 10_000);
 
-    const other = await started(startPostgres({ onExit: lost }));
+    const other = await started(startPostgres({ dir, onExit: lost }));
     process.kill(other.guardPid, 'SIGKILL');
     await vi.waitFor(() => expect(lost).toHaveBeenCalledWith(expect.stringContaining('guard process ended')), 10_000);
     expect(await running([other.pid])).toEqual([]);
     expect(lost).toHaveBeenCalledTimes(2);
-  });
-
-  test('takes a setting, and says why it does not start with a wrong one', async () => {
-    const server = await started(startPostgres({ flags: { work_mem: '7MB' } }));
-    expect(await query(server.url, 'show work_mem')).toEqual([{ work_mem: '7MB' }]);
-    await expect(startPostgres({ flags: { work_mem: 'much' } })).rejects.toThrow(
-      /invalid value for parameter "work_mem"/,
-    );
   });
 
   test.skipIf(process.getuid?.() !== 0)('says which folder keeps its user out', async () => {
@@ -163,8 +150,12 @@ describe('an embedded PostgreSQL', () => {
 });
 
 describe('an embedded Temporal', () => {
-  test('takes workflows with our search attributes as soon as the start says so', async () => {
-    const server = await started(startTemporal({ namespace: 'ours' }));
+  test('takes workflows with our search attributes as soon as the start says so, beside another one', async () => {
+    const lost = vi.fn<(reason: string) => void>();
+    const [server, other] = await Promise.all([
+      started(startTemporal({ namespace: 'ours' })),
+      started(startTemporal({ onExit: lost })),
+    ]);
     expect(server.uiUrl).toBeUndefined();
     const connection = await Connection.connect({ address: server.address });
     undo.push(() => connection.close());
@@ -182,6 +173,9 @@ describe('an embedded Temporal', () => {
     const { typedSearchAttributes } = await handle.describe();
     expect(typedSearchAttributes.get(knot)).toBe('knot.example');
     expect(typedSearchAttributes.get(parked)).toEqual(['ci.yml']);
+
+    process.kill(other.pid, 'SIGKILL');
+    await vi.waitFor(() => expect(lost).toHaveBeenCalledWith(expect.stringContaining('Temporal ended')), 10_000);
   });
 
   test('keeps its workflows in a file, and shows them in its UI', async () => {
@@ -199,18 +193,6 @@ describe('an embedded Temporal', () => {
     expect(status.name).toBe('RUNNING');
     const page = await vi.waitFor(() => fetch(`${second.uiUrl}/`), 5_000);
     expect(page.status).toBe(200);
-  });
-
-  test('runs beside another one', async () => {
-    const [one, two] = await Promise.all([started(startTemporal()), started(startTemporal())]);
-    expect(one.address).not.toBe(two.address);
-  });
-
-  test('tells when it ends by itself', async () => {
-    const lost = vi.fn<(reason: string) => void>();
-    const server = await started(startTemporal({ onExit: lost }));
-    process.kill(server.pid, 'SIGKILL');
-    await vi.waitFor(() => expect(lost).toHaveBeenCalledWith(expect.stringContaining('Temporal ended')), 10_000);
   });
 });
 
@@ -249,11 +231,10 @@ describe('a port that another process takes in between', () => {
   });
 
   test('is an error when it happens five times', async () => {
-    const holder = createServer().listen(0, '127.0.0.1');
-    await once(holder, 'listening');
-    undo.push(async () => void holder.close());
-    const address = holder.address();
-    const port = typeof address === 'object' ? `${address?.port}` : '';
-    await expect(startPostgres({ flags: { port } })).rejects.toThrow(/Address already in use/);
+    const start = vi.fn(() => {
+      throw new StartError('a server', { reason: 'exit code 1', log: 'Address already in use' });
+    });
+    await expect(withFreePorts(1, async () => start())).rejects.toThrow(/Address already in use/);
+    expect(start).toHaveBeenCalledTimes(5);
   });
 });
