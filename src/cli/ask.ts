@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { userInfo } from 'node:os';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { parseDuration } from '../config/duration.ts';
 import type { PipelineId } from '../pipeline/ids.ts';
 import { type CommandResult, commandResult, insertCommand, type NewCommand } from '../store/commands.ts';
@@ -36,7 +36,9 @@ export function askCommand(kind: CommandKind, shell: Shell = ownShell): Command 
     .description(purposes[kind])
     .argument(...pipelineArgument)
     .argument('[job]', 'one job only, by its name such as ci.yml; without it, all of them')
-    .option('--wait <duration>', 'wait this long for the result', readWait, 30_000)
+    .addOption(
+      new Option('--wait <duration>', 'wait this long for the result').argParser(readWait).default(30_000, '30s'),
+    )
     .option('--no-wait', 'write the command down and leave')
     .option('--by <name>', 'who asks, as others will read it (default: the user of this machine)', readBy)
     .option('--id <id>', 'an id of your own: given twice, the command is carried out once', readId)

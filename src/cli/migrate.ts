@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { parseDuration } from '../config/duration.ts';
 import { loadToolConfig } from '../config/index.ts';
 import { checkSchema, migrate, ownSchema } from '../store/migrate.ts';
@@ -17,7 +17,11 @@ export function migrateCommand(shell: Shell = ownShell): Command {
   return new Command('migrate')
     .description("bring the database's schema and Temporal's search attributes up to this release")
     .option('--check', 'change nothing; exit code 1 when something is missing')
-    .option('--wait <duration>', 'how long Temporal may take to come up', readWait, 60_000)
+    .addOption(
+      new Option('--wait <duration>', 'how long Temporal may take to come up')
+        .argParser(readWait)
+        .default(60_000, '60s'),
+    )
     .addHelpText(
       'after',
       `
