@@ -218,7 +218,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
       if (!start) return;
       more = undefined;
       const ended = await readFrom(start);
-      await Promise.race([over, writer.idle()]);
+      await Promise.race([over, writer.settle()]);
       if (signal.aborted) return;
       if (ended.kind === 'more') more = { cursor: ended.cursor };
       if (ended.kind !== 'closed') continue;

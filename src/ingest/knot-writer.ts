@@ -192,8 +192,13 @@ export function knotWriter(options: WriterOptions) {
       saved = at;
     },
 
-    /** Resolves when nothing waits any more. */
-    idle,
+    /** Resolves when nothing waits any more and the cursor is saved: it may be placed anew without a late save. */
+    async settle(): Promise<void> {
+      clearTimeout(saveTimer);
+      saveTimer = undefined;
+      await idle();
+      if (seen > saved && !over()) await start(save);
+    },
 
     /** Stores what waits if that works at once, and ends. Does nothing more when the lease is lost. */
     async close(): Promise<void> {
