@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Config } from '../config/index.ts';
-import { startPostgres } from '../embedded/postgres.ts';
+import { postgresDir, startPostgres } from '../embedded/postgres.ts';
 import { startTemporal } from '../embedded/temporal.ts';
 import type { Logger } from '../log.ts';
 import { type Database, openDatabase } from '../store/db.ts';
@@ -81,7 +81,7 @@ type Gone = (what: string) => (reason: string) => void;
 async function database(config: Config, log: Logger, stops: Stop[], gone: Gone): Promise<Database> {
   let { url } = config.database;
   if (url === undefined) {
-    const dir = path.resolve(config.database.dir, 'postgres');
+    const dir = postgresDir(config.database.dir);
     await mkdir(path.dirname(dir), { recursive: true });
     const postgres = await startPostgres({ dir, log: (line) => log.info(line), onExit: gone('PostgreSQL') });
     stops.push(() => postgres.stop());
