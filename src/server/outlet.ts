@@ -12,16 +12,19 @@ export interface Outlet {
  */
 export function outlet(socket: WebSocket, deadlineMs: number, onSlow: () => void): Outlet {
   let waiting = 0;
-  let deadline: NodeJS.Timeout | undefined;
+  let strikes = 0;
+  let watch: NodeJS.Timeout | undefined;
   let idle: (() => void)[] = [];
 
   const settle = (): void => {
-    clearTimeout(deadline);
-    deadline = undefined;
+    clearInterval(watch);
+    watch = undefined;
     for (const resolve of idle) resolve();
     idle = [];
   };
-  const expire = (): void => {
+  // Counted in quarters: when it was this process that stood still, that is one strike, however long it took.
+  const strike = (): void => {
+    if (++strikes !== 4) return;
     onSlow();
     socket.close(1013, 'too slow; reconnect to continue');
     const patience = setTimeout(() => socket.terminate(), deadlineMs);
@@ -29,8 +32,8 @@ export function outlet(socket: WebSocket, deadlineMs: number, onSlow: () => void
   };
   const sent = (): void => {
     waiting--;
+    strikes = 0;
     if (waiting === 0) settle();
-    else deadline?.refresh();
   };
   socket.once('close', settle);
 
@@ -38,7 +41,8 @@ export function outlet(socket: WebSocket, deadlineMs: number, onSlow: () => void
     send(frame) {
       if (socket.readyState !== WebSocket.OPEN) return;
       waiting++;
-      deadline ??= setTimeout(expire, deadlineMs);
+      if (waiting === 1) strikes = 0;
+      watch ??= setInterval(strike, deadlineMs / 4);
       socket.send(frame, sent);
     },
     drained() {

@@ -117,7 +117,7 @@ test('a reader that connects at any cursor while several processes write sees ea
 test.for(['in the backlog', 'live'])(
   'a reader that stops reading %s is closed, and loses nothing when it comes back',
   async (where) => {
-    const base = await serve({ writeDeadlineMs: 400 });
+    const base = await serve({ writeDeadlineMs: 1_000 });
     if (where === 'in the backlog') await flood(5_000);
     const reader = await readEvents(base, 1n);
     if (where === 'in the backlog') await until('the first frame', () => reader.frames.length > 0);
@@ -141,7 +141,7 @@ test.for(['in the backlog', 'live'])(
 );
 
 test('a reader that is only slow is served from the database at its own pace', async () => {
-  const base = await serve({ writeDeadlineMs: 400, highWater: 64 * 1024 });
+  const base = await serve({ writeDeadlineMs: 1_000, highWater: 64 * 1024 });
   const reader = await readEvents(base);
   let pauses = 0;
   reader.socket.on('message', () => {

@@ -16,6 +16,7 @@ const log = pino({ level: 'silent' });
 const knot = 'knot.example';
 const pipelines = 6;
 const jobs = 20;
+const names = Array.from({ length: jobs }, (_, n) => `j${n}.yml`);
 
 let database: FreshDatabase;
 let sql: Sql;
@@ -23,7 +24,6 @@ let children: ChildProcess[] = [];
 beforeEach(async () => {
   database = await freshDatabase();
   sql = database.sql;
-  const names = Array.from({ length: jobs }, (_, n) => `j${n}.yml`);
   for (let i = 0; i < pipelines; i++) await addPipeline(sql, knot, `p${i}`, names);
 });
 afterEach(async () => {
@@ -92,26 +92,20 @@ test('readers miss nothing while 8 writers, one of them frozen in mid-transactio
   for (const each of releasing) each.start();
   const readers = [7, 50, 500].map(reader);
   const writers = await Promise.all(Array.from({ length: 7 }, (_, n) => writer(n)));
-  for (const { begin } of writers) begin();
-  await until('a writer to write', () => writers.some(({ lines }) => lines() > 3));
+  const all = (status: 'pending' | 'success') => names.map((job) => ({ job, attempt: 1, epoch: 0, status }));
+  await publishStatuses(sql, pipelineId(knot, 'p3'), all('pending'));
 
   // The eighth holds the clock, and its rows, in a transaction that does not end.
   const own = openDatabase(database.url, { max: 1 });
   const frozen = await own.reserve();
+  await frozen`set idle_in_transaction_session_timeout = 0`;
   await frozen`begin`;
-  const names = Array.from({ length: jobs }, (_, n) => ({
-    job: `j${n}.yml`,
-    attempt: 1,
-    epoch: 0,
-    status: 'success' as const,
-  }));
-  await publishStatuses(frozen, pipelineId(knot, 'p3'), names);
-  const waiting = async () =>
-    (
-      await sql`
-    select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
-    ).length;
-  await until('others to wait for it', async () => (await waiting()) >= 3);
+  await publishStatuses(frozen, pipelineId(knot, 'p4'), all('success'));
+  for (const { begin } of writers) begin();
+  const waiting = () =>
+    sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+  await until('the others to wait for it', async () => (await waiting()).length >= 7);
+  expect(await statusesAfter(sql, 0n, 1000)).toHaveLength(jobs);
   await frozen`commit`;
   frozen.release();
   await own.end();
