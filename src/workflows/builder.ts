@@ -47,7 +47,7 @@ function build(p: Pipeline, run: JobRun, attempt: number): void {
   const call = { pipeline: p.id, job: run.name, attempt, looks: p.durations.looks };
   const input = run.command === null ? call : { ...call, command: run.command };
 
-  background(p, async () => {
+  background(p, `create:${attemptName(run, attempt)}`, async () => {
     const scope = new CancellationScope();
     p.scopes.set(run.name, scope);
     try {
@@ -93,8 +93,8 @@ function halt(p: Pipeline, run: JobRun): void {
       ? (['cancelled', `Cancelled by ${by}.`] as const)
       : (['timeout', 'The job did not end within the deadline.'] as const);
 
-  background(p, async () => {
-    const name = attemptName(run, attempt);
+  const name = attemptName(run, attempt);
+  background(p, `cancel:${name}`, async () => {
     const stopped = await attemptsWithin(p, run, 'cancel', () =>
       p.acts.stop.executeWithOptions({ activityId: `cancel:${name}`, summary: `${why}: ${name}` }, [
         { pipeline: p.id, job: run.name, attempt },
@@ -128,7 +128,7 @@ export function search(p: Pipeline, run: JobRun): void {
   const attempt = run.creating;
   run.searchAt = null;
   if (attempt === null) return;
-  background(p, async () => {
+  background(p, `search:${attemptName(run, attempt)}`, async () => {
     const found = await p.acts.search
       .executeWithOptions(
         { activityId: `search:${attemptName(run, attempt)}`, summary: 'a build surfaced before its create was answered' },
@@ -145,7 +145,7 @@ export function search(p: Pipeline, run: JobRun): void {
 export function sweep(p: Pipeline, run: JobRun, from: JobRun['doubts'][number]): void {
   from.due.shift();
   const last = from.due.length === 0;
-  background(p, async () => {
+  background(p, `sweep:${attemptName(run, from.attempt)}:${from.due.length}`, async () => {
     await attemptsWithin(p, run, 'sweep', () =>
       p.acts.search.executeWithOptions(
         { activityId: `sweep:${attemptName(run, from.attempt)}:${from.due.length}`, summary: 'is there an extra build?' },
@@ -160,9 +160,11 @@ export function sweep(p: Pipeline, run: JobRun, from: JobRun['doubts'][number]):
 export function adopt(p: Pipeline, run: JobRun, rebuild: Rebuild): void {
   const { ref, rebuiltFrom } = rebuild;
   if (attemptOf(run.job, rebuiltFrom) === undefined || attemptOf(run.job, ref.id) !== undefined) return;
+  const work = `adopt:${run.name}:${ref.id}`;
+  if (p.underWay.has(work)) return;
   run.attempts += 1;
   const attempt = run.attempts;
-  background(p, async () => {
+  background(p, work, async () => {
     const adopted = await attemptsWithin(p, run, 'adopt', () =>
       p.acts.adopt.executeWithOptions({ activityId: `adopt:${attemptName(run, attempt)}`, summary: 'rebuilt in the CI' }, [
         { pipeline: p.id, job: run.name, attempt, ref, rebuiltFrom },
@@ -192,10 +194,14 @@ const attemptName = (run: JobRun, attempt: number): string => (attempt === 1 ? r
 
 const now = (p: Pipeline) => ({ epoch: p.epoch, now: Date.now(), unsure: p.durations.unsure });
 
-/** Work beside the loops. The workflow does not end before it has, and a cancel of the workflow is for us to carry out. */
-function background(p: Pipeline, work: () => Promise<unknown>): void {
-  p.busy += 1;
+/**
+ * Work beside the loops, one of a name at a time: a command may have begun what opening again begins too. The workflow
+ * does not end before it has, and a cancel of the workflow is for us to carry out.
+ */
+function background(p: Pipeline, name: string, work: () => Promise<unknown>): void {
+  if (p.underWay.has(name)) return;
+  p.underWay.add(name);
   CancellationScope.nonCancellable(work).then(() => {
-    p.busy -= 1;
+    p.underWay.delete(name);
   }, p.failure.reject);
 }

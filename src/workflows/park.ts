@@ -1,7 +1,7 @@
 import { ActivityFailure, ApplicationFailure, condition, isCancellation, upsertSearchAttributes } from '@temporalio/workflow';
 import { failureOf, failures } from '../pipeline/failures.ts';
 import { refresh } from './publisher.ts';
-import type { JobRun } from './run.ts';
+import type { JobRun, Parked } from './run.ts';
 import type { Pipeline } from './state.ts';
 
 /**
@@ -15,20 +15,31 @@ export async function attemptsWithin<T extends object>(
   work: () => Promise<T>,
 ): Promise<T | { gaveUp: string }> {
   for (;;) {
+    // Steps of one job wait together for one reason; so does a step that was parked before continue-as-new.
+    if (run.parked) {
+      const { message } = run.parked;
+      if (!(await mended(p, run, run.parked))) return { gaveUp: `${message} Nobody mended this in time.` };
+    }
     try {
       return await work();
     } catch (error) {
       if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
       const { cause, message } = causeOf(error);
       if (failures[cause] === 'fail') return { gaveUp: message };
-      const parked = { step, cause, message, since: Date.now() };
-      run.parked = parked;
-      showParked(p);
-      const again = await condition(() => run.parked !== parked, p.durations.parkLimit, { summary: `parked: ${step} ${run.name}` });
-      if (run.parked === parked) run.parked = null;
-      showParked(p);
-      if (!again) return { gaveUp: `${message} Nobody mended this in time.` };
+      run.parked ??= { step, cause, message, since: Date.now() };
     }
+  }
+}
+
+/** Waits for a person. False when none came before the limit. */
+async function mended(p: Pipeline, run: JobRun, parked: Parked): Promise<boolean> {
+  const left = Math.max(1, parked.since + p.durations.parkLimit - Date.now());
+  showParked(p);
+  try {
+    return await condition(() => run.parked !== parked, left, { summary: `parked: ${parked.step} ${run.name}` });
+  } finally {
+    if (run.parked === parked) run.parked = null;
+    showParked(p);
   }
 }
 

@@ -7,7 +7,7 @@ import { clock } from './clock.ts';
 import * as messages from './messages.ts';
 import { publisher, refresh, viewOf } from './publisher.ts';
 import { reader } from './reader.ts';
-import { hasEnded, newRun, observe, takeUp } from './run.ts';
+import { hasEnded, type JobRun, newRun, observe, takeUp } from './run.ts';
 import { mustContinue, type Pipeline, requires, settled, targets } from './state.ts';
 
 /**
@@ -44,13 +44,13 @@ function open(input: messages.PipelineInput): Pipeline {
     durations,
     acts: activitiesFor(durations),
     epoch: carried?.epoch ?? input.epoch,
-    runs: carried?.runs ?? input.jobs.map((job) => newRun(job, Date.now(), durations.silence)),
+    runs: carried?.runs.map(goOn) ?? input.jobs.map((job) => newRun(job, Date.now(), durations.silence)),
     firstShown: carried?.firstShown ?? null,
     resent: carried?.resent ?? input.epoch > 0,
     resendDue: false,
     publishing: false,
     reading: false,
-    busy: 0,
+    underWay: new Set(),
     expecting: input.epoch > 0 && !carried ? Date.now() + durations.reopenGrace : null,
     closing: false,
     parkedCauses: '',
@@ -59,6 +59,13 @@ function open(input: messages.PipelineInput): Pipeline {
     failure: new Trigger(),
   };
 }
+
+/** A last search that continue-as-new broke off is made again. */
+const goOn = (run: JobRun): JobRun => ({
+  ...run,
+  creating: null,
+  doubts: run.doubts.map((doubt) => (doubt.due.length > 0 ? doubt : { ...doubt, due: [Date.now()] })),
+});
 
 const carry = (p: Pipeline): messages.Carried => ({
   epoch: p.epoch,

@@ -19,7 +19,7 @@ export interface Pipeline {
   publishing: boolean;
   reading: boolean;
   /** Creates, stops, searches and sweeps that are under way. */
-  busy: number;
+  readonly underWay: Set<string>;
   /** Opened again for a word that has not come yet: wait for it until then, ms. */
   expecting: number | null;
   /** Words that came in, ever: an epoch that was claimed by another run is not simply dropped then. */
@@ -39,7 +39,7 @@ export const unpublished = (p: Pipeline): JobRun[] => p.runs.filter((run) => run
 export const settled = (p: Pipeline): boolean =>
   calm(p) &&
   p.resent &&
-  p.busy === 0 &&
+  p.underWay.size === 0 &&
   p.expecting === null &&
   unpublished(p).length === 0 &&
   p.runs.every((run) => hasEnded(run) && !run.wantRead && run.doubts.length === 0 && !anyHeld(run));

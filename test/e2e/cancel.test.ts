@@ -59,6 +59,7 @@ test('a cancel of a parked job ends it, and nothing is left that says parked', a
   whorl.ci.revokeToken(whorl.ci.token);
   const pushed = whorl.push(oneFile);
   await isParked(pushed);
+  expect(await parkedCauses(pushed)).toEqual(['CredentialsRejected']);
   await whorl.command('cancel', pushed.id);
   await end(whorl, pushed, 'cancelled');
   expect(await parkedCauses(pushed)).toEqual([]);

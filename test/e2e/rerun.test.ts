@@ -1,0 +1,180 @@
+import { randomUUID } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { lose } from '../../sim/buildkite/index.ts';
+import { commandResult, insertCommand } from '../../src/store/commands.ts';
+import type { PipelineView } from '../../src/workflows/messages.ts';
+import { allCarried, buildOf, buildsOf, isBound, jobThat, sendAgain, sent, shown } from '../support/pipelines.ts';
+import { buildkiteFile, type Pushed, type Spindle, spindle } from '../support/spindle.ts';
+import { until } from '../support/until.ts';
+
+const oneFile = { 'ci.yml': buildkiteFile() };
+/** Statuses go down here on purpose. */
+const reopenings = { appview: { reopenings: true } };
+
+/** A pipeline of one job that has ended so, with its workflow closed. */
+async function ended(whorl: Spindle, result: 'passed' | 'failed'): Promise<{ pushed: Pushed; id: string; runId: string }> {
+  const pushed = whorl.push(oneFile);
+  const { id } = await buildOf(whorl, pushed);
+  await isBound(pushed);
+  whorl.ci.finish(id, result);
+  await pushed.shows('ci.yml', result === 'passed' ? 'success' : 'failed');
+  await pushed.ended();
+  return { pushed, id, runId: await runOf(pushed) };
+}
+
+const runOf = async (pushed: Pushed): Promise<string> => (await pushed.handle.describe()).runId;
+
+/** The workflow was opened again, and this run of it has ended too. */
+async function endedAgain(pushed: Pushed, before: string): Promise<PipelineView> {
+  await until('the workflow runs again', async () => (await runOf(pushed)) !== before);
+  await pushed.ended();
+  return pushed.handle.query<PipelineView>('state');
+}
+
+test('an ended job is run again while another still runs', async () => {
+  const whorl = await spindle(reopenings);
+  const pushed = whorl.push({ 'a.yml': buildkiteFile(), 'b.yml': buildkiteFile('lint') });
+  const b = await buildOf(whorl, pushed, 'b.yml');
+  whorl.ci.advance(b.id, 'running');
+  whorl.ci.finish((await buildOf(whorl, pushed, 'a.yml')).id, 'failed');
+  await pushed.shows('a.yml', 'failed');
+
+  const early = await whorl.command('rerun', pushed.id, 'b.yml');
+  expect(early).toMatchObject({ state: 'refused', result: expect.stringMatching(/^b\.yml .*has not ended/) });
+  expect(await whorl.command('rerun', pushed.id)).toEqual({ state: 'done', result: 'a.yml: attempt 2' });
+  await pushed.shows('a.yml', 'pending');
+  const second = await buildOf(whorl, pushed, 'a.yml', 2);
+  whorl.ci.finish(second.id, 'passed');
+  await pushed.shows('a.yml', 'success');
+  whorl.ci.finish(b.id, 'passed');
+  await pushed.shows('b.yml', 'success');
+  await pushed.ended();
+
+  expect(await shown(whorl, pushed, 'a.yml')).toEqual(['pending/1/0', 'failed/1/0', 'pending/2/0', 'success/2/0']);
+  expect(buildsOf(whorl, pushed, 'b.yml')).toHaveLength(1);
+  expect(whorl.appview.problems).toEqual([]);
+});
+
+test('a rerun after the end opens the pipeline again, for one new build', async () => {
+  const whorl = await spindle(reopenings);
+  const { pushed, runId } = await ended(whorl, 'failed');
+  expect(await whorl.command('rerun', pushed.id, 'ci.yml')).toEqual({ state: 'done', result: 'ci.yml: attempt 2' });
+  const { id } = await buildOf(whorl, pushed, 'ci.yml', 2);
+  await pushed.shows('ci.yml', 'pending');
+  whorl.ci.advance(id, 'running');
+  await pushed.shows('ci.yml', 'running');
+  whorl.ci.finish(id, 'passed');
+  await pushed.shows('ci.yml', 'success');
+
+  const view = await endedAgain(pushed, runId);
+  expect(view).toMatchObject({ epoch: 1, jobs: [{ attempt: 2, status: 'success', build: id }] });
+  expect(pushed.seen('ci.yml')).toEqual(['pending', 'failed', 'pending', 'running', 'success']);
+  expect(buildsOf(whorl, pushed)).toHaveLength(2);
+  expect(whorl.appview.problems).toEqual([]);
+});
+
+test('a rerun that is carried twice makes one attempt, while it runs and after it has ended', async () => {
+  const whorl = await spindle(reopenings);
+  const { pushed, runId } = await ended(whorl, 'failed');
+  const id = randomUUID();
+  const command = { id, pipeline: pushed.id, kind: 'rerun', by: 'tester' } as const;
+  const result = () =>
+    until('the rerun is carried out', async () => {
+      const found = await commandResult(whorl.sql, id);
+      return found?.state === 'new' ? undefined : found;
+    });
+  /** As after a crash of dispatch before it noted the answer. */
+  const again = async () => {
+    await whorl.sql`update commands set state = 'new', due_at = clock_timestamp() where id = ${id}`;
+    await whorl.sql`select pg_notify('inbox', share::text) from commands where id = ${id}`;
+    return result();
+  };
+
+  await insertCommand(whorl.sql, command);
+  await insertCommand(whorl.sql, command);
+  expect(await result()).toEqual({ state: 'done', result: 'ci.yml: attempt 2' });
+  const second = await buildOf(whorl, pushed, 'ci.yml', 2);
+  expect(await again()).toMatchObject({ state: 'done' });
+  whorl.ci.finish(second.id, 'passed');
+  await pushed.shows('ci.yml', 'success');
+  await endedAgain(pushed, runId);
+  expect(await again()).toMatchObject({ state: 'done' });
+
+  const [row] = await whorl.sql<[{ attempts: number }]>`select count(*)::int as attempts from attempts where pipeline = ${pushed.id}`;
+  expect(row.attempts).toBe(2);
+  expect(buildsOf(whorl, pushed)).toHaveLength(2);
+});
+
+test('a job that is retried inside the CI after the end opens the pipeline again', async () => {
+  const whorl = await spindle(reopenings);
+  const { pushed, id, runId } = await ended(whorl, 'failed');
+  whorl.ci.retryJob(id);
+  whorl.ci.advance(id, 'running');
+  await pushed.shows('ci.yml', 'running');
+  whorl.ci.finish(id, 'passed');
+  await pushed.shows('ci.yml', 'success');
+
+  expect(await endedAgain(pushed, runId)).toMatchObject({ epoch: 1, jobs: [{ attempt: 1, status: 'success', build: id }] });
+  expect(await shown(whorl, pushed)).toEqual(['pending/1/0', 'failed/1/0', 'running/1/1', 'success/1/1']);
+  expect(buildsOf(whorl, pushed)).toHaveLength(1);
+  expect(whorl.appview.problems).toEqual([]);
+});
+
+test('the last webhook of a retry is enough', async () => {
+  const whorl = await spindle(reopenings);
+  const { pushed, id, runId } = await ended(whorl, 'failed');
+  // finish times of webhooks are whole seconds
+  await until('another second', () => Date.now() - (whorl.ci.build(id).finishedAt ?? 0) > 1_100);
+  whorl.ci.onWebhook({ where: ({ event }) => event !== 'build.finished' }, lose(), 'always');
+  whorl.ci.retryJob(id);
+  whorl.ci.finish(id, 'passed');
+  await pushed.shows('ci.yml', 'success');
+  expect(await endedAgain(pushed, runId)).toMatchObject({ jobs: [{ attempt: 1, status: 'success' }] });
+  expect(pushed.seen('ci.yml')).toEqual(['pending', 'failed', 'success']);
+  expect(whorl.appview.problems).toEqual([]);
+});
+
+test('webhooks that come once more after the end change nothing that anybody sees', async () => {
+  const whorl = await spindle();
+  const pushed = whorl.push(oneFile);
+  const { id } = await buildOf(whorl, pushed);
+  whorl.ci.advance(id, 'running');
+  await pushed.shows('ci.yml', 'running');
+  whorl.ci.finish(id, 'passed');
+  await pushed.shows('ci.yml', 'success');
+  await pushed.ended();
+  const before = await shown(whorl, pushed);
+  const runId = await runOf(pushed);
+
+  await sendAgain(whorl, await sent(whorl, id, 'build.finished'));
+  await allCarried(whorl);
+  expect(await runOf(pushed)).toBe(runId);
+
+  // This one says that the build goes on, so the CI is asked: it does not.
+  await sendAgain(whorl, await sent(whorl, id, 'build.running'));
+  await allCarried(whorl);
+  expect(await endedAgain(pushed, runId)).toMatchObject({ jobs: [{ status: 'success', epoch: 0 }] });
+  expect(await shown(whorl, pushed)).toEqual(before);
+  expect(whorl.appview.problems).toEqual([]);
+});
+
+test('a job that is retried inside the CI while the pipeline is open runs again and ends anew', async () => {
+  const whorl = await spindle(reopenings);
+  const pushed = whorl.push({ 'a.yml': buildkiteFile(), 'b.yml': buildkiteFile('lint') });
+  const [a, b] = [await buildOf(whorl, pushed, 'a.yml'), await buildOf(whorl, pushed, 'b.yml')];
+  await isBound(pushed, 'a.yml');
+  whorl.ci.finish(a.id, 'failed');
+  await pushed.shows('a.yml', 'failed');
+  whorl.ci.retryJob(a.id);
+  whorl.ci.advance(a.id, 'running');
+  await pushed.shows('a.yml', 'running');
+  await jobThat(pushed, 'a new epoch', ({ epoch }) => epoch === 1, 'a.yml');
+  whorl.ci.finish(a.id, 'passed');
+  await pushed.shows('a.yml', 'success');
+  whorl.ci.finish(b.id, 'passed');
+  await pushed.shows('b.yml', 'success');
+  await pushed.ended();
+  expect(await shown(whorl, pushed, 'a.yml')).toEqual(['pending/1/0', 'failed/1/0', 'running/1/1', 'success/1/1']);
+  expect(whorl.ci.builds()).toHaveLength(2);
+  expect(whorl.appview.problems).toEqual([]);
+});
