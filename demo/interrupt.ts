@@ -24,5 +24,17 @@ export function untilStopped(): Interrupt {
     stopped.reject(new Error('interrupted'));
   };
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, stop);
+  // npm passes a SIGTERM on to its shell, which ends without a word to us.
+  const { ppid } = process;
+  if (process.env['npm_lifecycle_event'] !== undefined) {
+    const timer = setInterval(() => {
+      if (process.ppid === ppid) return;
+      clearInterval(timer);
+      stop();
+    }, 500);
+    timer.unref();
+  }
+  // A terminal that was closed takes no more text; everything has to be stopped all the same.
+  process.stdout.on('error', () => controller.signal.aborted || stop());
   return { signal: controller.signal, or: (promise) => Promise.race([promise, stopped.promise]) };
 }

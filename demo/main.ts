@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { untilStopped } from './interrupt.ts';
 import { follower, jobs, type Result } from './push.ts';
 import { liveScreen, plainScreen, type Screen } from './screen.ts';
-import { bold, faint, line, table } from './table.ts';
+import { bold, faint, line, type Step, table } from './table.ts';
 import { failing, logFolder, startWorld, type Stops, type World } from './world.ts';
 
 interface Options {
@@ -56,7 +56,12 @@ process.exit(await end());
 
 /** Pushes, and shows what follows from it. */
 async function onePush(world: World): Promise<Result> {
-  const run = await watch.push(world, (step) => (screen.live ? draw() : screen.say(line(step))), limitMs);
+  const told = (step: Step): void => {
+    if (interrupt.signal.aborted) return;
+    if (screen.live) draw();
+    else screen.say(line(step));
+  };
+  const run = await watch.push(world, told, limitMs);
   const title = `${bold(run.title)}  ${run.pipeline}`;
   const draw = (): void => screen.show([title, ...table(jobs, run.steps)]);
   screen.say('', ...(screen.live ? [] : [title]));

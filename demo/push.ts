@@ -91,6 +91,8 @@ export function follower(): Follower {
       const pipeline = `pipeline/${world.knot.host}/${rkey}`;
       const giveUp = new AbortController();
       const watching = followIntake(world, rkey, pipeline, add, giveUp.signal);
+      // It matters only to the wait below, which may come long after.
+      watching.catch(() => {});
       const late = delay(limitMs, 'late' as const, { signal: giveUp.signal });
       const done = (async (): Promise<Result> => {
         try {

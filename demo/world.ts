@@ -71,7 +71,7 @@ export interface Start {
 export async function startWorld({ logFile, watch, say, stops, signal }: Start): Promise<World> {
   const lost = Promise.withResolvers<never>();
   lost.promise.catch(() => {});
-  const gone = (what: string) => (reason: string) => lost.reject(new Error(`${what} ended: ${reason}`));
+  const onExit = (reason: string): void => lost.reject(new Error(reason));
   const began = Date.now();
   const ready = (what: string): void => say(`${String(Date.now() - began).padStart(6)} ms  ${what}`);
   const keep = async <T>(starting: Promise<T>, stop: (started: T) => unknown): Promise<T> => {
@@ -81,8 +81,8 @@ export async function startWorld({ logFile, watch, say, stops, signal }: Start):
   };
 
   const starts = [
-    keep(startPostgres({ onExit: gone('PostgreSQL') }), (it) => it.stop()),
-    keep(startTemporal({ ui: true, onExit: gone('Temporal') }), (it) => it.stop()),
+    keep(startPostgres({ onExit }), (it) => it.stop()),
+    keep(startTemporal({ ui: true, onExit }), (it) => it.stop()),
     keep(startBuildkite(buildkite(watch)), (it) => it.close()),
     keep(startKnot(), (it) => it.close()),
   ] as const;
