@@ -3,10 +3,13 @@ import { type PipelineId, pipelineId } from '../pipeline/ids.ts';
 import { type PlannedJob, planJobs, titleOf } from '../pipeline/plan.ts';
 import type { Json } from '../providers/provider.ts';
 import { insertPipeline, type NewPipeline } from '../store/pipelines.ts';
-import { isChosen } from '../store/repos.ts';
+import { chosenSince } from '../store/repos.ts';
 import { holdTrigger, type OpenTrigger, settleTrigger } from '../store/work.ts';
 import type { DispatchDeps } from './dispatch.ts';
 import type { JobInput, PipelineInput } from '../workflows/messages.ts';
+
+/** What happened a little before the choice still counts: clocks differ, and people push and choose in one go. */
+const beforeChoiceMs = 10 * 60_000;
 
 /** Decides about one trigger, and starts its workflow. Done again after a crash it leads to the same rows and the same workflow. */
 export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Promise<void> {
@@ -24,11 +27,14 @@ export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Pro
     return settle('refused', `The event names the knot ${trigger.repo.knot}, but it came from ${row.knot}.`);
 
   const { did, name } = trigger.repo;
-  if (!(await isChosen(sql, { knot: row.knot, did, name }))) {
+  const since = await chosenSince(sql, { knot: row.knot, did, name });
+  if (since === undefined) {
     const reason = `The repository ${did}/${name} on ${row.knot} is not known to this spindle.`;
     if (row.overdue) return settle('refused', reason);
     return holdTrigger(sql, row, deps.holdMs, `${reason} Held for a while, in case it is chosen.`);
   }
+  if (row.eventAt && row.eventAt.getTime() < since.getTime() - beforeChoiceMs)
+    return settle('refused', 'It happened before the repository chose this spindle.');
   if (trigger.workflows.length === 0) return settle('ended', 'No workflow file matched.');
 
   const planned = planJobs(neutral(row, trigger), deps.planners);

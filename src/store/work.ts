@@ -9,6 +9,8 @@ export interface OpenTrigger {
   nsid: string;
   rkey: string;
   body: unknown;
+  /** When it happened, by the knot's clock brought to ours. */
+  eventAt: Date | null;
   state: 'new' | 'held';
   /** Past its hold time (database clock). */
   overdue: boolean;
@@ -17,7 +19,7 @@ export interface OpenTrigger {
 
 export const openTriggers = (sql: Sql, share: number, limit: number): Promise<OpenTrigger[]> =>
   sql<OpenTrigger[]>`
-    select knot, nsid, rkey, body, state, coalesce(hold_until < clock_timestamp(), false) as overdue, tries from triggers
+    select knot, nsid, rkey, body, event_at as "eventAt", state, coalesce(hold_until < clock_timestamp(), false) as overdue, tries from triggers
     where share = ${share} and state in ('new', 'held') and due_at <= clock_timestamp() order by due_at, id limit ${limit}`;
 
 export interface OpenDelivery {
