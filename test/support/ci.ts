@@ -113,3 +113,10 @@ export async function endsRight(whorl: Spindle, pushed: Pushed, end: string, job
   expect(whorl.appview.problems).toEqual([]);
   return jobOf(whorl, pushed, job);
 }
+
+/** The history of the pipeline's workflow, as Temporal keeps it. */
+export const historyOf = async ({ handle }: Pushed) => (await handle.fetchHistory()).events ?? [];
+
+/** How often an activity was scheduled; its retries are in no history. */
+export const scheduledOf = (history: Awaited<ReturnType<typeof historyOf>>, activityId: RegExp): number =>
+  history.filter((event) => activityId.test(event.activityTaskScheduledEventAttributes?.activityId ?? '')).length;
