@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { WorkflowNotFoundError } from '@temporalio/client';
-import type { Build, Delivery, HookEvent } from '../../sim/buildkite/types.ts';
+import type { Build } from '../../sim/buildkite/types.ts';
 import { statusesAfter } from '../../src/store/statuses.ts';
 import type { JobView, PipelineView } from '../../src/workflows/messages.ts';
 import type { Pushed, Spindle } from './spindle.ts';
@@ -62,26 +61,3 @@ export async function shown({ sql }: Spindle, pushed: Pushed, job = 'ci.yml'): P
 function unlessMissing(error: unknown): undefined {
   if (!(error instanceof WorkflowNotFoundError)) throw error;
 }
-
-/** Sends a webhook again that the CI has sent, as another request: its signature holds, its key is new. */
-export async function sendAgain({ url }: Spindle, { headers, body }: Delivery, request = randomUUID()): Promise<void> {
-  const answer = await fetch(`${url}/webhooks/buildkite`, {
-    method: 'POST',
-    headers: { ...headers, 'x-buildkite-request': request },
-    body,
-  });
-  if (answer.status !== 200) throw new Error(`the webhook was answered with ${answer.status}`);
-}
-
-/** The last webhook of this kind that the CI has sent about a build, once it was answered. */
-export const sent = ({ ci }: Spindle, build: string, event: HookEvent): Promise<Delivery> =>
-  until(`${event} is answered`, () =>
-    ci.deliveries.findLast((one) => one.event === event && one.build?.id === build && one.outcome === 'answered'),
-  );
-
-/** Nothing waits for dispatch any more. */
-export const allCarried = ({ sql }: Spindle): Promise<true> =>
-  until('all deliveries are carried to their pipelines', async () => {
-    const [row] = await sql<[{ open: number }]>`select count(*)::int as open from deliveries where state = 'new'`;
-    return row.open === 0 || undefined;
-  });
