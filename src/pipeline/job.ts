@@ -73,13 +73,16 @@ export function standing(job: Job): Fact {
 /** The build that the job's present attempt runs as. */
 export const currentBuild = (job: Job): string | undefined => job.bound[standing(job).attempt];
 
+/** Webhooks tell times in whole seconds, reads in milliseconds: ends that are closer are one end. */
+export const resolution = 1000;
+
 /** What an observation means for a job that stands where it stands. */
 export type Meaning =
   /** a word to fold */
   | { kind: 'word'; word: Word }
   /** older than the end that was opened again */
   | { kind: 'old' }
-  /** says that an ended build goes on, or ended in a way that only a read can tell: read it before believing it */
+  /** says that an ended build goes on or ended again, or in a way that only a read can tell: read it before believing it */
   | { kind: 'read' };
 
 /**
@@ -102,12 +105,12 @@ export function interpret(job: Job, seen: Observation, from: 'notice' | 'read', 
     ...(seen.exitCode === undefined ? {} : { exitCode: seen.exitCode }),
     ...(after === undefined ? {} : { after }),
   };
+  const reopened = ended && (!isEnd(seen.status) || seen.at - known.at >= resolution);
   if (from === 'read') {
-    if (ended && !isEnd(seen.status)) return { kind: 'word', word: { ...word, epoch: Math.max(open, epoch + 1), after: known.at } };
+    if (reopened) return { kind: 'word', word: { ...word, epoch: Math.max(open, epoch + 1), after: known.at } };
     return { kind: 'word', word };
   }
   if (after !== undefined && isEnd(seen.status) && seen.at <= after) return { kind: 'old' };
-  if (seen.unsure) return { kind: 'read' };
-  if (ended && !isEnd(seen.status)) return { kind: 'read' };
+  if (seen.unsure || reopened) return { kind: 'read' };
   return { kind: 'word', word };
 }

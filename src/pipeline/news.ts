@@ -1,9 +1,6 @@
-import { attemptOf, type Job } from './job.ts';
+import { attemptOf, type Job, resolution } from './job.ts';
 import { isEnd } from './status.ts';
 import type { Observation } from './words.ts';
-
-/** Webhooks tell times in whole seconds, reads in milliseconds. */
-const resolution = 1000;
 
 /**
  * Whether a notice says something about an ended job that it does not know yet, so that the pipeline must be opened

@@ -14,11 +14,14 @@ export function begin(p: Pipeline, run: JobRun): void {
   else if (run.job.bound[attempt] === undefined) build(p, run, attempt);
 }
 
+/** Ended, and something there to run: a wrong workflow file has to be mended and pushed again. */
+export const canRerun = (run: JobRun): boolean => hasEnded(run) && run.refusal === null;
+
 /** Another attempt of each job that has ended, or of the one that is named. */
 export function startRerun(p: Pipeline, { id, job, by }: CommandInput): string {
   p.expecting = null;
   p.heard += 1;
-  const again = targets(p, job).filter(hasEnded);
+  const again = targets(p, job).filter(canRerun);
   for (const run of again) {
     run.attempts += 1;
     run.stopping = null;

@@ -27,6 +27,7 @@ const nextDue = (p: Pipeline): number =>
       silenceOf(run),
       deadlineOf(p, run),
       run.searchAt ?? Infinity,
+      run.owed && !run.wantRead ? run.owed.at : Infinity,
       ...run.doubts.map(({ due }) => due[0] ?? Infinity),
       anyHeld(run) ? Math.min(...Object.values(run.held).map(({ until }) => until)) : Infinity,
     ]),
@@ -47,6 +48,7 @@ function tick(p: Pipeline, now: number): void {
       run.wantRead = true;
       run.quiet = run.pollMs ?? Math.min(run.quiet * 2, p.durations.silenceMax);
     }
+    if (run.owed && run.owed.at <= now) run.wantRead = true;
     if (deadlineOf(p, run) <= now) stop(p, run, 'deadline', 'the deadline');
     if (run.searchAt !== null && run.searchAt <= now) search(p, run);
     for (const doubt of run.doubts) if ((doubt.due[0] ?? Infinity) <= now) sweep(p, run, doubt);

@@ -2,7 +2,7 @@ import { CancellationScope, condition, continueAsNew, setHandler, Trigger, workf
 import { currentBuild, standing } from '../pipeline/job.ts';
 import type { Status } from '../pipeline/status.ts';
 import { activitiesFor } from './activities.ts';
-import { adopt, begin, retry, startRerun, stop } from './builder.ts';
+import { adopt, begin, canRerun, retry, startRerun, stop } from './builder.ts';
 import { clock } from './clock.ts';
 import * as messages from './messages.ts';
 import { publisher, refresh, viewOf } from './publisher.ts';
@@ -88,15 +88,15 @@ function listen(p: Pipeline): void {
   );
   setHandler(messages.cancel, (command) => cancelJobs(p, command), {
     description: 'Stop the builds of one job, or of all: {"id": any, "by": you, "job": optional}.',
-    validator: ({ job }) => requires(p, job, (run) => !hasEnded(run), 'has already ended'),
+    validator: ({ job }: messages.CommandInput) => requires(p, job, (run) => !hasEnded(run), 'has already ended'),
   });
   setHandler(messages.rerun, (command) => startRerun(p, command), {
     description: 'Run one ended job again as a new attempt, or all that have ended.',
-    validator: ({ job }) => requires(p, job, hasEnded, 'has not ended yet'),
+    validator: ({ job }: messages.CommandInput) => requires(p, job, canRerun, 'cannot run again: it has not ended, or its workflow file is wrong'),
   });
   setHandler(messages.retryStep, (command) => retry(p, command), {
     description: 'Try a parked step again, for one job or for all that wait.',
-    validator: ({ job }) => requires(p, job, (run) => run.parked !== null, 'is not parked'),
+    validator: ({ job }: messages.CommandInput) => requires(p, job, (run) => run.parked !== null, 'is not parked'),
   });
   setHandler(messages.view, () => viewOf(p), { description: 'Where every job stands.' });
 }

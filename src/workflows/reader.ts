@@ -3,7 +3,7 @@ import { currentBuild, standing } from '../pipeline/job.ts';
 import { isEnd } from '../pipeline/status.ts';
 import type { Observation } from '../pipeline/words.ts';
 import { refresh } from './publisher.ts';
-import { type JobRun, observe } from './run.ts';
+import { hasEnded, type JobRun, observe } from './run.ts';
 import type { Pipeline } from './state.ts';
 
 /** Asks the CI about the builds that were silent, contradicted their end, or failed for a reason that only it can tell. */
@@ -16,8 +16,9 @@ export async function reader(p: Pipeline): Promise<void> {
     p.reading = true;
     const answers = await read(p, n, asked.map(({ build }) => build));
     for (const { run, build, words } of asked) {
-      const seen = answers.find((answer) => answer.build === build);
+      const seen = answers?.find((answer) => answer.build === build);
       if (seen) hearAnswer(p, run, seen, run.words !== words);
+      owe(p, run, answers === undefined);
       run.heardAt = Date.now();
     }
     p.reading = false;
@@ -41,8 +42,19 @@ function hearAnswer(p: Pipeline, run: JobRun, seen: Observation, overtaken: bool
   p.epoch = observe(run, seen, 'read', { epoch: p.epoch, now: Date.now(), unsure: 0 });
 }
 
-/** A read that nobody may make changes nothing: the next silence asks again, and the failures held are taken as told. */
-async function read(p: Pipeline, n: number, builds: string[]): Promise<Observation[]> {
+/**
+ * Silence does not ask about a job that has ended, so a read of one that failed has to be remembered; a person may mend
+ * its cause as long as a step may be parked.
+ */
+function owe(p: Pipeline, run: JobRun, failed: boolean): void {
+  const since = run.owed?.since ?? Date.now();
+  const again = failed && hasEnded(run) && Date.now() - since < p.durations.parkLimit;
+  run.owed = again ? { at: Date.now() + run.quiet, since } : null;
+  if (again) run.quiet = Math.min(run.quiet * 2, p.durations.silenceMax);
+}
+
+/** A read that nobody may make changes nothing: it is tried again later, and the failures held are taken as told. */
+async function read(p: Pipeline, n: number, builds: string[]): Promise<Observation[] | undefined> {
   try {
     return await p.acts.read.executeWithOptions(
       { activityId: `read:${p.epoch}.${n}`, summary: `${builds.length} silent or doubtful` },
@@ -51,6 +63,6 @@ async function read(p: Pipeline, n: number, builds: string[]): Promise<Observati
   } catch (error) {
     if (isCancellation(error)) throw error;
     log.warn('the CI could not be read', { error: String(error) });
-    return [];
+    return undefined;
   }
 }

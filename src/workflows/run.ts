@@ -1,4 +1,4 @@
-import { attemptOf, bind, hear, interpret, type Job, merge, newJob, say, standing } from '../pipeline/job.ts';
+import { attemptOf, bind, currentBuild, hear, interpret, type Job, merge, newJob, say, standing } from '../pipeline/job.ts';
 import { isNews } from '../pipeline/news.ts';
 import { isEnd, type Status } from '../pipeline/status.ts';
 import type { Fact, Observation } from '../pipeline/words.ts';
@@ -17,6 +17,8 @@ export interface Parked {
 export interface JobRun {
   name: string;
   pollMs: number | null;
+  /** There is nothing to run: the author's mistake. */
+  refusal: string | null;
   job: Job;
   /** The last attempt that was given out. */
   attempts: number;
@@ -34,6 +36,8 @@ export interface JobRun {
   /** Failures by notice that wait for the read that explains them, by build. */
   held: Record<string, { seen: Observation; until: number }>;
   wantRead: boolean;
+  /** A read of an ended job that could not be made: when to try again, and since when it is owed. */
+  owed: { at: number; since: number } | null;
   searchAt: number | null;
   /** Counts the CI's words, so that a read that was overtaken by one proves nothing. */
   words: number;
@@ -47,6 +51,7 @@ export function newRun(input: JobInput, now: number, quiet: number): JobRun {
   const run: JobRun = {
     name: input.name,
     pollMs: input.pollMs ?? null,
+    refusal: input.refusal ?? null,
     job: newJob(),
     attempts: 1,
     shown: null,
@@ -57,6 +62,7 @@ export function newRun(input: JobInput, now: number, quiet: number): JobRun {
     doubts: [],
     held: {},
     wantRead: false,
+    owed: null,
     searchAt: null,
     words: 0,
     heardAt: now,
@@ -102,7 +108,7 @@ export function speak(run: JobRun, attempt: number, status: Status, error?: stri
 export function bound(run: JobRun, attempt: number, build: string): void {
   run.job = bind(run.job, attempt, build);
   run.searchAt = null;
-  if (run.held[build]) run.wantRead = true;
+  if (run.held[build] && currentBuild(run.job) === build) run.wantRead = true;
 }
 
 /** Folds what the CI said. Returns the epoch that the pipeline is in afterwards. */
@@ -119,7 +125,8 @@ export function observe(
   const meaning = interpret(run.job, honest(run, attempt, seen), from, epoch);
   if (meaning.kind === 'old') return epoch;
   if (meaning.kind === 'read') {
-    if (attempt !== undefined) run.wantRead = true;
+    // What an earlier attempt does has no say any more.
+    if (seen.build === currentBuild(run.job)) run.wantRead = true;
     if (seen.unsure) hold(run, seen, now + at.unsure);
     return epoch;
   }

@@ -42,7 +42,7 @@ export const settled = (p: Pipeline): boolean =>
   p.underWay.size === 0 &&
   p.expecting === null &&
   unpublished(p).length === 0 &&
-  p.runs.every((run) => hasEnded(run) && !run.wantRead && run.doubts.length === 0 && !anyHeld(run));
+  p.runs.every((run) => hasEnded(run) && !run.wantRead && run.owed === null && run.doubts.length === 0 && !anyHeld(run));
 
 /** Failures that still wait for their explanation, of builds that are ours. */
 export const anyHeld = (run: JobRun): boolean =>

@@ -129,6 +129,16 @@ describe('an end that is contradicted', () => {
     expect(standing(again)).toMatchObject({ status: 'success', epoch: 1 });
   });
 
+  test('is read first and opened again when it is another, later end: else a third like the first could not be told', () => {
+    const later: Observation = { build: 'b1', status: 'success', at: 9000 };
+    expect(interpret(ended, later, 'notice', 0)).toEqual({ kind: 'read' });
+    expect(interpret(ended, later, 'read', 0)).toMatchObject({ kind: 'word', word: { epoch: 1, after: 5000 } });
+  });
+
+  test('is not contradicted by the same end with its milliseconds', () => {
+    expect(interpret(ended, { build: 'b1', status: 'failed', at: 5999, exitCode: 1 }, 'read', 0)).toMatchObject({ word: { epoch: 0 } });
+  });
+
   test('uses the epoch that the pipeline is in already', () => {
     expect(interpret(ended, runs, 'read', 4)).toMatchObject({ word: { epoch: 4 } });
   });
