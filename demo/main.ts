@@ -43,6 +43,7 @@ const starting = startWorld({
   say: (text) => screen.say(text),
   stops,
   signal: interrupt.signal,
+  reopenings: !options.once,
 });
 try {
   const world = await interrupt.or(starting);
@@ -56,9 +57,10 @@ process.exit(await end());
 
 /** Pushes, and shows what follows from it. */
 async function onePush(world: World): Promise<Result> {
+  let over = false;
   const told = (step: Step): void => {
     if (interrupt.signal.aborted) return;
-    if (screen.live) draw();
+    if (screen.live && !over) draw();
     else screen.say(line(step));
   };
   const run = await watch.push(world, told, limitMs);
@@ -68,6 +70,7 @@ async function onePush(world: World): Promise<Result> {
   const done = await run.done;
   draw();
   screen.settle();
+  over = true;
 
   const links: (readonly [string, string])[] = [
     ['Temporal UI', `${world.ui}/namespaces/default/workflows/${encodeURIComponent(run.pipeline)}`],

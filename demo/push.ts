@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Outcome } from '../sim/appview/book.ts';
-import type { Delivery, RequestRecord } from '../sim/buildkite/index.ts';
+import type { Build, Delivery, RequestRecord } from '../sim/buildkite/index.ts';
 import type { Step } from './table.ts';
 import { repo, type Watch, type World } from './world.ts';
 
@@ -54,11 +54,18 @@ export function follower(): Follower {
       const status: Record<string, string> = {};
       const steps: Step[] = [];
       const builds: Record<string, string> = {};
+      /** A build that somebody rebuilt has no address in its meta_data. */
+      const jobNamed = ({ id, metaData, rebuiltFrom }: Build): string | undefined => {
+        const job = metaData['tack:workflow'] ?? jobOf.get(rebuiltFrom?.id ?? '');
+        if (job) jobOf.set(id, job);
+        return job;
+      };
+      let over = false;
       const add = (step: Omit<Step, 'ms'>, at = Date.now()): void => {
-        const known = steps.some(
-          (other) => other.stage === step.stage && other.what === step.what && other.job === step.job,
-        );
-        if (known) return;
+        const same = (other: Step): boolean =>
+          other.stage === step.stage && other.what === step.what && other.job === step.job;
+        // Once the run is over, what happens is what somebody does at the CI, and may happen again.
+        if (!over && steps.some(same)) return;
         const dated = { ...step, ms: Math.round(at - startedAt) };
         steps.push(dated);
         onStep(dated);
@@ -67,13 +74,13 @@ export function follower(): Follower {
       watch = {
         request({ route, build, at }: Readonly<RequestRecord>) {
           if (route !== 'create' || !build) return;
-          const job = world.ci.build(build.id).metaData['tack:workflow'] ?? '?';
-          jobOf.set(build.id, job);
+          const job = jobNamed(world.ci.build(build.id));
+          if (!job) return;
           builds[job] = `${world.ci.url}/${build.org}/${build.pipeline}/builds/${build.number}`;
           add({ stage: 'build', what: 'created', job }, at);
         },
         delivery({ event, build, status: answer, error }: Readonly<Delivery>) {
-          const job = build && (jobOf.get(build.id) ?? world.ci.build(build.id).metaData['tack:workflow']);
+          const job = build && jobNamed(world.ci.build(build.id));
           if (!job) return;
           const why = answer === 200 ? {} : { why: `the webhook was answered with ${answer ?? error ?? 'nothing'}` };
           add({ stage: 'webhook', what: event, job, ...why });
@@ -81,6 +88,8 @@ export function follower(): Follower {
         frame(outcome: Outcome) {
           if (outcome.kind !== 'stored' || outcome.rkey !== rkey) return;
           const { job, entry } = outcome;
+          // A status is sent once more after 45 s.
+          if (over && status[job] === entry.status) return;
           status[job] = entry.status;
           add({ stage: 'status', what: entry.status, job, ...(entry.error === undefined ? {} : { why: entry.error }) });
           if (jobs.every((name) => ends.includes(status[name] ?? ''))) ended.resolve();
@@ -99,6 +108,7 @@ export function follower(): Follower {
           const how = await Promise.race([ended.promise, late, world.failed]);
           const ms = Math.max(...steps.map((step) => step.ms), 0);
           await Promise.race([watching, delay(1_000)]);
+          over = true;
           return { pipeline, status: how === 'late' ? 'timeout' : overall(status), jobs: { ...status }, ms };
         } finally {
           giveUp.abort();

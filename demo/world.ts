@@ -62,13 +62,15 @@ export interface Start {
   stops: Stops;
   /** Nothing new is started after it is aborted. */
   signal: AbortSignal;
+  /** Somebody may press a button at the CI and open an ended job again, which is not the spindle's fault. */
+  reopenings: boolean;
 }
 
 /**
  * Everything for real but the three that are somebody else's: a knot, a CI and an appview, which are simulated. Whorl is
  * started by the code of `whorl up`.
  */
-export async function startWorld({ logFile, watch, say, stops, signal }: Start): Promise<World> {
+export async function startWorld({ logFile, watch, say, stops, signal, reopenings }: Start): Promise<World> {
   const lost = Promise.withResolvers<never>();
   lost.promise.catch(() => {});
   const onExit = (reason: string): void => lost.reject(new Error(reason));
@@ -127,7 +129,7 @@ export async function startWorld({ logFile, watch, say, stops, signal }: Start):
     secret,
     events: ['build.scheduled', 'build.running', 'build.finished'],
   });
-  const appview = startAppview({ spindleUrl: events, pipelinesFrom: [knot.url], onFrame: watch.frame });
+  const appview = startAppview({ spindleUrl: events, pipelinesFrom: [knot.url], reopenings, onFrame: watch.frame });
   stops.push(async () => appview.close());
   const sql = openDatabase(postgres.url, { max: 2, applicationName: 'whorl-demo' });
   stops.push(() => sql.end({ timeout: 1 }));

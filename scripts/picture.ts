@@ -36,6 +36,7 @@ function record(file: string, args: string[]): Promise<string> {
 function screenOf(written: string): Cell[][] {
   const lines: Cell[][] = [[]];
   let [row, column, style] = [0, 0, ''];
+  // oxlint-disable-next-line no-control-regex -- control characters are what is read here
   for (const [part, number, code] of written.matchAll(/\x1b\[(\d*)([A-Za-z])|\r|\n|[^\x1b\r\n]/gu)) {
     const line = (lines[row] ??= []);
     if (part === '\r') column = 0;
