@@ -62,7 +62,7 @@ const begin: Record<RoleName, (deps: RoleDeps, stops: Stop[]) => Promise<Omit<Ru
 export async function startUp(config: Config, log: Logger): Promise<Running> {
   const stops: Stop[] = [];
   const lost = Promise.withResolvers<never>();
-  const gone = (what: string) => (reason: string) => lost.reject(new Error(`${what} ended: ${reason}`));
+  const gone = (reason: string): void => lost.reject(new Error(reason));
   return undoing(stops, async () => {
     const [sql, [temporal, ui]] = await Promise.all([database(config, log, stops, gone), engine(config, log, stops, gone)]);
     const deps: RoleDeps = { config, sql, log, temporal };
@@ -76,14 +76,14 @@ export async function startUp(config: Config, log: Logger): Promise<Running> {
   });
 }
 
-type Gone = (what: string) => (reason: string) => void;
+type Gone = (reason: string) => void;
 
 async function database(config: Config, log: Logger, stops: Stop[], gone: Gone): Promise<Database> {
   let { url } = config.database;
   if (url === undefined) {
     const dir = postgresDir(config.database.dir);
     await mkdir(path.dirname(dir), { recursive: true });
-    const postgres = await startPostgres({ dir, log: (line) => log.info(line), onExit: gone('PostgreSQL') });
+    const postgres = await startPostgres({ dir, log: (line) => log.info(line), onExit: gone });
     stops.push(() => postgres.stop());
     url = postgres.url;
   }
@@ -100,7 +100,7 @@ async function engine(config: Config, log: Logger, stops: Stop[], gone: Gone): P
     ui: true,
     dbFile: path.resolve(config.database.dir, 'temporal.db'),
     log: (line) => log.info(line),
-    onExit: gone('Temporal'),
+    onExit: gone,
   });
   stops.push(() => temporal.stop());
   return [temporalOn(temporal.address, temporal.namespace), temporal.uiUrl === undefined ? {} : { temporal: temporal.uiUrl }];
