@@ -1,8 +1,19 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { answer, loseAnswer } from '../../sim/buildkite/index.ts';
-import { buildOf, buildsOf, failingActivity, isBound, isParked, jobThat, parkedCauses } from '../support/pipelines.ts';
-import { buildkiteFile, type Pushed, type Spindle, spindle } from '../support/spindle.ts';
+import {
+  buildOf,
+  buildsOf,
+  failingActivity,
+  isBound,
+  isParked,
+  jobThat,
+  ownSpindle,
+  parkedCauses,
+} from '../support/pipelines.ts';
+import { buildkiteFile, type Pushed, type Spindle } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
+
+vi.setConfig({ testTimeout: 90_000 });
 
 const oneFile = { 'ci.yml': buildkiteFile() };
 const stopped = ['canceling', 'canceled'];
@@ -26,10 +37,11 @@ async function end(whorl: Spindle, pushed: Pushed, status: string, job = 'ci.yml
 
 const state = ({ ci }: Spindle, id: string): string => ci.build(id).state;
 
-const cancelRequested = ({ ci }: Spindle) => until('a cancel at the CI', () => ci.requests.some(({ route }) => route === 'cancel'));
+const cancelRequested = ({ ci }: Spindle) =>
+  until('a cancel at the CI', () => ci.requests.some(({ route }) => route === 'cancel'));
 
-test('a cancel while the CI has not answered the POST cancels the build that comes out of it', async () => {
-  const whorl = await spindle();
+test.concurrent('a cancel while the CI has not answered the POST cancels the build that comes out of it', async (context) => {
+  const whorl = await ownSpindle(context);
   const held = whorl.ci.hold({ route: 'create' }, 'answer');
   const pushed = whorl.push(oneFile);
   await held.arrived;
@@ -42,8 +54,8 @@ test('a cancel while the CI has not answered the POST cancels the build that com
   expect(stopped).toContain(builds[0]?.state);
 });
 
-test('a cancel while the CI refuses every POST makes no build at all', async () => {
-  const whorl = await spindle();
+test.concurrent('a cancel while the CI refuses every POST makes no build at all', async (context) => {
+  const whorl = await ownSpindle(context);
   whorl.ci.onRequest({ route: 'create' }, answer(503), 'always');
   const pushed = whorl.push(oneFile);
   await failingActivity(pushed, 'create:ci.yml');
@@ -54,8 +66,8 @@ test('a cancel while the CI refuses every POST makes no build at all', async () 
   expect(whorl.ci.builds()).toEqual([]);
 });
 
-test('a cancel of a parked job ends it, and nothing is left that says parked', async () => {
-  const whorl = await spindle();
+test.concurrent('a cancel of a parked job ends it, and nothing is left that says parked', async (context) => {
+  const whorl = await ownSpindle(context);
   whorl.ci.revokeToken(whorl.ci.token);
   const pushed = whorl.push(oneFile);
   await isParked(pushed);
@@ -63,11 +75,13 @@ test('a cancel of a parked job ends it, and nothing is left that says parked', a
   await whorl.command('cancel', pushed.id);
   await end(whorl, pushed, 'cancelled');
   expect(await parkedCauses(pushed)).toEqual([]);
-  expect(await jobThat(pushed, 'cancelled', ({ status }) => status === 'cancelled')).toMatchObject({ error: 'Cancelled by tester.' });
+  expect(await jobThat(pushed, 'cancelled', ({ status }) => status === 'cancelled')).toMatchObject({
+    error: 'Cancelled by tester.',
+  });
 });
 
-test('a running build is cancelled when the CI says so', async () => {
-  const whorl = await spindle({ durations: { cancelConfirm: 60_000 } });
+test.concurrent('a running build is cancelled when the CI says so', async (context) => {
+  const whorl = await ownSpindle(context, { durations: { cancelConfirm: 60_000 } });
   const { pushed, id } = await running(whorl);
   await whorl.command('cancel', pushed.id);
   await until('the CI stops', () => state(whorl, id) === 'canceling');
@@ -76,8 +90,8 @@ test('a running build is cancelled when the CI says so', async () => {
   expect(await end(whorl, pushed, 'cancelled')).toEqual(['pending', 'running', 'cancelled']);
 });
 
-test('Temporal’s own cancel does the same', async () => {
-  const whorl = await spindle({ durations: { cancelConfirm: 60_000 } });
+test.concurrent('Temporal’s own cancel does the same', async (context) => {
+  const whorl = await ownSpindle(context, { durations: { cancelConfirm: 60_000 } });
   const { pushed, id } = await running(whorl);
   await pushed.handle.cancel();
   await until('the CI stops', () => state(whorl, id) === 'canceling');
@@ -85,8 +99,8 @@ test('Temporal’s own cancel does the same', async () => {
   expect(await end(whorl, pushed, 'cancelled')).toEqual(['pending', 'running', 'cancelled']);
 });
 
-test('a cancel that the CI never confirms ends as cancelled all the same, and says so', async () => {
-  const whorl = await spindle({ durations: { cancelConfirm: 600 } });
+test.concurrent('a cancel that the CI never confirms ends as cancelled all the same, and says so', async (context) => {
+  const whorl = await ownSpindle(context, { durations: { cancelConfirm: 600 } });
   const { pushed, id } = await running(whorl);
   await whorl.command('cancel', pushed.id);
   await end(whorl, pushed, 'cancelled');
@@ -95,8 +109,8 @@ test('a cancel that the CI never confirms ends as cancelled all the same, and sa
   expect({ error, by }).toEqual({ error: 'Cancelled by tester. The CI has not confirmed it.', by: 'self' });
 });
 
-test('a cancel that the end has overtaken leaves the CI’s truth, and says so', async () => {
-  const whorl = await spindle();
+test.concurrent('a cancel that the end has overtaken leaves the CI’s truth, and says so', async (context) => {
+  const whorl = await ownSpindle(context);
   const { pushed, id } = await running(whorl);
   const held = whorl.ci.hold({ route: 'cancel' }, 'arrival');
   await whorl.command('cancel', pushed.id);
@@ -108,8 +122,8 @@ test('a cancel that the end has overtaken leaves the CI’s truth, and says so',
   expect(note).toBe('cancel asked for by tester, but the build had already ended: success');
 });
 
-test('one job is cancelled and the other goes on; what has ended is not cancelled again', async () => {
-  const whorl = await spindle();
+test.concurrent('one job is cancelled and the other goes on; what has ended is not cancelled again', async (context) => {
+  const whorl = await ownSpindle(context);
   const pushed = whorl.push({ 'a.yml': buildkiteFile(), 'b.yml': buildkiteFile('lint') });
   const a = await buildOf(whorl, pushed, 'a.yml');
   const b = await buildOf(whorl, pushed, 'b.yml');
@@ -131,8 +145,8 @@ test('one job is cancelled and the other goes on; what has ended is not cancelle
   expect(pushed.seen('a.yml').at(-1)).toBe('cancelled');
 });
 
-test('a cancel of the pipeline cancels every job that has not ended', async () => {
-  const whorl = await spindle();
+test.concurrent('a cancel of the pipeline cancels every job that has not ended', async (context) => {
+  const whorl = await ownSpindle(context);
   const pushed = whorl.push({ 'a.yml': buildkiteFile(), 'b.yml': buildkiteFile('lint') });
   const ids = await Promise.all(['a.yml', 'b.yml'].map(async (job) => (await buildOf(whorl, pushed, job)).id));
   expect(await whorl.command('cancel', pushed.id)).toEqual({ state: 'done', result: 'Cancelling a.yml, b.yml.' });
@@ -144,8 +158,8 @@ test('a cancel of the pipeline cancels every job that has not ended', async () =
   await end(whorl, pushed, 'cancelled', 'b.yml');
 });
 
-test('a build that surfaces after a cancel, because its answer was lost, is cancelled by a sweep', async () => {
-  const whorl = await spindle({ durations: { looks: [60_000] }, buildkite: { indexLag: 'manual' } });
+test.concurrent('a build that surfaces after a cancel, because its answer was lost, is cancelled by a sweep', async (context) => {
+  const whorl = await ownSpindle(context, { durations: { looks: [60_000] }, buildkite: { indexLag: 'manual' } });
   whorl.ci.onRequest({ route: 'create' }, loseAnswer());
   const pushed = whorl.push(oneFile);
   const { id } = await buildOf(whorl, pushed);
@@ -159,16 +173,16 @@ test('a build that surfaces after a cancel, because its answer was lost, is canc
   expect(buildsOf(whorl, pushed)).toHaveLength(1);
 });
 
-test('a job that runs past its deadline is stopped at the CI and is a timeout', async () => {
-  const whorl = await spindle({ durations: { deadline: 3_000, cancelConfirm: 60_000 } });
+test.concurrent('a job that runs past its deadline is stopped at the CI and is a timeout', async (context) => {
+  const whorl = await ownSpindle(context, { durations: { deadline: 3_000, cancelConfirm: 60_000 } });
   const { pushed, id } = await running(whorl);
   await cancelRequested(whorl);
   whorl.ci.advance(id, 'canceled');
   expect(await end(whorl, pushed, 'timeout')).toEqual(['pending', 'running', 'timeout']);
 });
 
-test('a deadline that the CI does not confirm is a timeout too', async () => {
-  const whorl = await spindle({ durations: { deadline: 500, cancelConfirm: 400 } });
+test.concurrent('a deadline that the CI does not confirm is a timeout too', async (context) => {
+  const whorl = await ownSpindle(context, { durations: { deadline: 500, cancelConfirm: 400 } });
   const pushed = whorl.push(oneFile);
   await end(whorl, pushed, 'timeout');
   expect(stopped).toContain((await buildOf(whorl, pushed)).state);

@@ -1,16 +1,31 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test, type TestContext, vi } from 'vitest';
 import { answer } from '../../sim/buildkite/index.ts';
-import { buildOf, buildsOf, failingActivity, isParked, jobThat, parkedCauses } from '../support/pipelines.ts';
-import { buildkiteFile, type Pushed, type Spindle, spindle } from '../support/spindle.ts';
+import {
+  buildOf,
+  buildsOf,
+  failingActivity,
+  isParked,
+  jobThat,
+  ownSpindle,
+  parkedCauses,
+} from '../support/pipelines.ts';
+import { buildkiteFile, type Pushed, type Spindle } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
+
+vi.setConfig({ testTimeout: 90_000 });
 
 const oneFile = { 'ci.yml': buildkiteFile() };
 
 /** What a reader of `/events` is told about a job that waits. */
-async function reasonShown({ appview, knot }: Spindle, { rkey }: Pushed, says: string, job = 'ci.yml'): Promise<string> {
+async function reasonShown(
+  { appview, knot }: Spindle,
+  { rkey }: Pushed,
+  says: string,
+  job = 'ci.yml',
+): Promise<string> {
   const view = await appview.wait(knot.host, rkey, ({ jobs }) => jobs[job]?.error?.includes(says) === true, 20_000);
   return view.jobs[job]?.status ?? '';
 }
@@ -21,7 +36,7 @@ async function passes(whorl: Spindle, pushed: Pushed, job = 'ci.yml'): Promise<v
   await pushed.shows(job, 'success');
 }
 
-async function tokenFile(token: string): Promise<{ file: string; replace(token: string): Promise<void> }> {
+async function tokenFile({ onTestFinished }: TestContext, token: string) {
   const dir = await mkdtemp(path.join(tmpdir(), 'whorl-token-'));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
   const file = path.join(dir, 'token');
@@ -30,9 +45,9 @@ async function tokenFile(token: string): Promise<{ file: string; replace(token: 
   return { file, replace };
 }
 
-test('a rejected token parks the job, says why, and the job goes on after the token is replaced and a retry', async () => {
-  const { file, replace } = await tokenFile('the-first-token');
-  const whorl = await spindle({
+test.concurrent('a rejected token parks the job, says why, and the job goes on after the token is replaced and a retry', async (context) => {
+  const { file, replace } = await tokenFile(context, 'the-first-token');
+  const whorl = await ownSpindle(context, {
     buildkite: { token: { token: 'the-first-token' } },
     env: { WHORL_BUILDKITE_TOKEN: '', WHORL_BUILDKITE_TOKEN_FILE: file },
   });
@@ -60,8 +75,8 @@ test('a rejected token parks the job, says why, and the job goes on after the to
   expect(whorl.appview.problems).toEqual([]);
 });
 
-test('a job whose CI pipeline is missing waits for it, and holds up no other job', async () => {
-  const whorl = await spindle();
+test.concurrent('a job whose CI pipeline is missing waits for it, and holds up no other job', async (context) => {
+  const whorl = await ownSpindle(context);
   const pushed = whorl.push({ ...oneFile, 'late.yml': buildkiteFile('made-later') });
   expect((await isParked(pushed, 'late.yml')).parked).toContain('acme/made-later');
   expect(await parkedCauses(pushed)).toEqual(['TargetMissing']);
@@ -79,9 +94,11 @@ test('a job whose CI pipeline is missing waits for it, and holds up no other job
   expect(whorl.appview.problems).toEqual([]);
 });
 
-test('a token without the right to create builds parks as Forbidden and names the scopes', async () => {
+test.concurrent('a token without the right to create builds parks as Forbidden and names the scopes', async (context) => {
   const token = 'a-token-that-only-reads';
-  const whorl = await spindle({ buildkite: { token: { token, scopes: ['read_builds'] }, pipelines: ['acme/app'] } });
+  const whorl = await ownSpindle(context, {
+    buildkite: { token: { token, scopes: ['read_builds'] }, pipelines: ['acme/app'] },
+  });
   const pushed = whorl.push(oneFile);
   expect((await isParked(pushed)).parked).toContain('write_builds');
   expect(await parkedCauses(pushed)).toEqual(['Forbidden']);
@@ -91,8 +108,8 @@ test('a token without the right to create builds parks as Forbidden and names th
   await passes(whorl, pushed);
 });
 
-test('a repository outside the allow-list parks and says so, and the reason that nobody mends in time ends the job', async () => {
-  const whorl = await spindle({
+test.concurrent('a repository outside the allow-list parks and says so, and the reason that nobody mends in time ends the job', async (context) => {
+  const whorl = await ownSpindle(context, {
     env: { WHORL_BUILDKITE_ALLOW: 'did:plc:somebody/else → acme/*' },
     durations: { parkLimit: 1_500 },
   });
@@ -108,8 +125,8 @@ test('a repository outside the allow-list parks and says so, and the reason that
   expect(whorl.ci.builds()).toEqual([]);
 });
 
-test('a step that meets a 5xx is pending with its last failure, and runs at once when it is reset', async () => {
-  const whorl = await spindle({ durations: { looks: [600_000] } });
+test.concurrent('a step that meets a 5xx is pending with its last failure, and runs at once when it is reset', async (context) => {
+  const whorl = await ownSpindle(context, { durations: { looks: [600_000] } });
   const { ci, client } = whorl;
   ci.onRequest({ route: 'create' }, answer(502, { accepted: true }));
   const pushed = whorl.push(oneFile);

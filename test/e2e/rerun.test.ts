@@ -1,19 +1,24 @@
 import { randomUUID } from 'node:crypto';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { lose } from '../../sim/buildkite/index.ts';
 import { commandResult, insertCommand } from '../../src/store/commands.ts';
 import type { PipelineView } from '../../src/workflows/messages.ts';
 import { digested, send, webhookOf } from '../support/ci.ts';
-import { buildOf, buildsOf, isBound, jobThat, shown } from '../support/pipelines.ts';
-import { buildkiteFile, type Pushed, type Spindle, spindle } from '../support/spindle.ts';
+import { buildOf, buildsOf, isBound, jobThat, ownSpindle, shown } from '../support/pipelines.ts';
+import { buildkiteFile, type Pushed, type Spindle } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
+
+vi.setConfig({ testTimeout: 90_000 });
 
 const oneFile = { 'ci.yml': buildkiteFile() };
 /** Statuses go down here on purpose. */
 const reopenings = { appview: { reopenings: true } };
 
 /** A pipeline of one job that has ended so, with its workflow closed. */
-async function ended(whorl: Spindle, result: 'passed' | 'failed'): Promise<{ pushed: Pushed; id: string; runId: string }> {
+async function ended(
+  whorl: Spindle,
+  result: 'passed' | 'failed',
+): Promise<{ pushed: Pushed; id: string; runId: string }> {
   const pushed = whorl.push(oneFile);
   const { id } = await buildOf(whorl, pushed);
   await isBound(pushed);
@@ -36,8 +41,8 @@ async function endedAgain(pushed: Pushed, before: string): Promise<PipelineView>
 const sendAgain = (whorl: Spindle, build: string, event: 'build.running' | 'build.finished'): Promise<number> =>
   send(whorl, { ...webhookOf(whorl, build, event), requestId: randomUUID() });
 
-test('an ended job is run again while another still runs', async () => {
-  const whorl = await spindle(reopenings);
+test.concurrent('an ended job is run again while another still runs', async (context) => {
+  const whorl = await ownSpindle(context, reopenings);
   const pushed = whorl.push({ 'a.yml': buildkiteFile(), 'b.yml': buildkiteFile('lint') });
   const b = await buildOf(whorl, pushed, 'b.yml');
   whorl.ci.advance(b.id, 'running');
@@ -60,8 +65,8 @@ test('an ended job is run again while another still runs', async () => {
   expect(whorl.appview.problems).toEqual([]);
 });
 
-test('a rerun after the end opens the pipeline again, for one new build', async () => {
-  const whorl = await spindle(reopenings);
+test.concurrent('a rerun after the end opens the pipeline again, for one new build', async (context) => {
+  const whorl = await ownSpindle(context, reopenings);
   const { pushed, runId } = await ended(whorl, 'failed');
   expect(await whorl.command('rerun', pushed.id, 'ci.yml')).toEqual({ state: 'done', result: 'ci.yml: attempt 2' });
   const { id } = await buildOf(whorl, pushed, 'ci.yml', 2);
@@ -78,8 +83,8 @@ test('a rerun after the end opens the pipeline again, for one new build', async 
   expect(whorl.appview.problems).toEqual([]);
 });
 
-test('a rerun that is carried twice makes one attempt, while it runs and after it has ended', async () => {
-  const whorl = await spindle(reopenings);
+test.concurrent('a rerun that is carried twice makes one attempt, while it runs and after it has ended', async (context) => {
+  const whorl = await ownSpindle(context, reopenings);
   const { pushed, runId } = await ended(whorl, 'failed');
   const id = randomUUID();
   const command = { id, pipeline: pushed.id, kind: 'rerun', by: 'tester' } as const;
@@ -105,13 +110,15 @@ test('a rerun that is carried twice makes one attempt, while it runs and after i
   await endedAgain(pushed, runId);
   expect(await again()).toMatchObject({ state: 'done' });
 
-  const [row] = await whorl.sql<[{ attempts: number }]>`select count(*)::int as attempts from attempts where pipeline = ${pushed.id}`;
+  const [row] = await whorl.sql<
+    [{ attempts: number }]
+  >`select count(*)::int as attempts from attempts where pipeline = ${pushed.id}`;
   expect(row.attempts).toBe(2);
   expect(buildsOf(whorl, pushed)).toHaveLength(2);
 });
 
-test('a job that is retried inside the CI after the end opens the pipeline again', async () => {
-  const whorl = await spindle(reopenings);
+test.concurrent('a job that is retried inside the CI after the end opens the pipeline again', async (context) => {
+  const whorl = await ownSpindle(context, reopenings);
   const { pushed, id, runId } = await ended(whorl, 'failed');
   whorl.ci.retryJob(id);
   whorl.ci.advance(id, 'running');
@@ -119,14 +126,17 @@ test('a job that is retried inside the CI after the end opens the pipeline again
   whorl.ci.finish(id, 'passed');
   await pushed.shows('ci.yml', 'success');
 
-  expect(await endedAgain(pushed, runId)).toMatchObject({ epoch: 1, jobs: [{ attempt: 1, status: 'success', build: id }] });
+  expect(await endedAgain(pushed, runId)).toMatchObject({
+    epoch: 1,
+    jobs: [{ attempt: 1, status: 'success', build: id }],
+  });
   expect(await shown(whorl, pushed)).toEqual(['pending/1/0', 'failed/1/0', 'running/1/1', 'success/1/1']);
   expect(buildsOf(whorl, pushed)).toHaveLength(1);
   expect(whorl.appview.problems).toEqual([]);
 });
 
-test('the last webhook of a retry is enough', async () => {
-  const whorl = await spindle(reopenings);
+test.concurrent('the last webhook of a retry is enough', async (context) => {
+  const whorl = await ownSpindle(context, reopenings);
   const { pushed, id, runId } = await ended(whorl, 'failed');
   // finish times of webhooks are whole seconds
   await until('another second', () => Date.now() - (whorl.ci.build(id).finishedAt ?? 0) > 1_100);
@@ -139,8 +149,8 @@ test('the last webhook of a retry is enough', async () => {
   expect(whorl.appview.problems).toEqual([]);
 });
 
-test('webhooks that come once more after the end change nothing that anybody sees', async () => {
-  const whorl = await spindle();
+test.concurrent('webhooks that come once more after the end change nothing that anybody sees', async (context) => {
+  const whorl = await ownSpindle(context);
   const pushed = whorl.push(oneFile);
   const { id } = await buildOf(whorl, pushed);
   whorl.ci.advance(id, 'running');
@@ -163,8 +173,8 @@ test('webhooks that come once more after the end change nothing that anybody see
   expect(whorl.appview.problems).toEqual([]);
 });
 
-test('a job that is retried inside the CI while the pipeline is open runs again and ends anew', async () => {
-  const whorl = await spindle(reopenings);
+test.concurrent('a job that is retried inside the CI while the pipeline is open runs again and ends anew', async (context) => {
+  const whorl = await ownSpindle(context, reopenings);
   const pushed = whorl.push({ 'a.yml': buildkiteFile(), 'b.yml': buildkiteFile('lint') });
   const [a, b] = [await buildOf(whorl, pushed, 'a.yml'), await buildOf(whorl, pushed, 'b.yml')];
   await isBound(pushed, 'a.yml');

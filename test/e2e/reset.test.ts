@@ -1,11 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import type { WorkflowHandle } from '@temporalio/client';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { PipelineView } from '../../src/workflows/messages.ts';
 import { digested, send, webhookOf } from '../support/ci.ts';
-import { buildOf, buildsOf, isBound, isParked, jobThat, parkedCauses, shown } from '../support/pipelines.ts';
-import { buildkiteFile, type Pushed, type Spindle, spindle } from '../support/spindle.ts';
+import {
+  buildOf,
+  buildsOf,
+  isBound,
+  isParked,
+  jobThat,
+  ownSpindle,
+  parkedCauses,
+  shown,
+} from '../support/pipelines.ts';
+import { buildkiteFile, type Pushed, type Spindle } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
+
+vi.setConfig({ testTimeout: 90_000 });
 
 const oneFile = { 'ci.yml': buildkiteFile() };
 const passed = ['pending/1/0', 'running/1/0', 'success/1/0'];
@@ -61,8 +72,8 @@ const posts = ({ ci }: Spindle): number => ci.requests.filter(({ route }) => rou
 
 const everyPoint = ['its start', 'a point after its create'] as const;
 
-test.for(everyPoint)('a running pipeline that is reset to %s repeats nothing', async (point) => {
-  const whorl = await spindle();
+test.concurrent.for(everyPoint)('a running pipeline that is reset to %s repeats nothing', async (point, context) => {
+  const whorl = await ownSpindle(context);
   const { pushed, id } = await toRunning(whorl);
   await reset(whorl, pushed, point);
   await jobThat(pushed, 'the reset run knows the build', ({ build, status }) => build === id && status === 'running');
@@ -74,18 +85,21 @@ test.for(everyPoint)('a running pipeline that is reset to %s repeats nothing', a
   expect(whorl.appview.problems).toEqual([]);
 });
 
-test.for(everyPoint)('an ended pipeline that is reset to %s ends again and repeats nothing', async (point) => {
-  const whorl = await spindle();
-  const { pushed } = await toSuccess(whorl);
-  await reset(whorl, pushed, point);
-  expect(await pushed.ended()).toEqual({ 'ci.yml': 'success' });
-  expect(await shown(whorl, pushed)).toEqual(passed);
-  expect(posts(whorl)).toBe(1);
-  expect(whorl.appview.problems).toEqual([]);
-});
+test.concurrent.for(everyPoint)(
+  'an ended pipeline that is reset to %s ends again and repeats nothing',
+  async (point, context) => {
+    const whorl = await ownSpindle(context);
+    const { pushed } = await toSuccess(whorl);
+    await reset(whorl, pushed, point);
+    expect(await pushed.ended()).toEqual({ 'ci.yml': 'success' });
+    expect(await shown(whorl, pushed)).toEqual(passed);
+    expect(posts(whorl)).toBe(1);
+    expect(whorl.appview.problems).toEqual([]);
+  },
+);
 
-test('a pipeline that was opened again keeps its epoch over a reset', async () => {
-  const whorl = await spindle({ appview: { reopenings: true } });
+test.concurrent('a pipeline that was opened again keeps its epoch over a reset', async (context) => {
+  const whorl = await ownSpindle(context, { appview: { reopenings: true } });
   const { pushed } = await toSuccess(whorl);
   await whorl.command('rerun', pushed.id);
   whorl.ci.finish((await buildOf(whorl, pushed, 'ci.yml', 2)).id, 'failed');
@@ -95,14 +109,17 @@ test('a pipeline that was opened again keeps its epoch over a reset', async () =
 
   await reset(whorl, pushed, 'its start');
   expect(await pushed.ended()).toEqual({ 'ci.yml': 'failed' });
-  expect(await pushed.handle.query<PipelineView>('state')).toMatchObject({ epoch: 1, jobs: [{ attempt: 2, status: 'failed' }] });
+  expect(await pushed.handle.query<PipelineView>('state')).toMatchObject({
+    epoch: 1,
+    jobs: [{ attempt: 2, status: 'failed' }],
+  });
   expect(await shown(whorl, pushed)).toEqual(before);
   expect(posts(whorl)).toBe(2);
   expect(whorl.appview.problems).toEqual([]);
 });
 
-test('a run whose epoch another run has claimed ends at once and says nothing', async () => {
-  const whorl = await spindle({ appview: { reopenings: true } });
+test.concurrent('a run whose epoch another run has claimed ends at once and says nothing', async (context) => {
+  const whorl = await ownSpindle(context, { appview: { reopenings: true } });
   const { pushed } = await toSuccess(whorl);
   await whorl.command('rerun', pushed.id);
   whorl.ci.finish((await buildOf(whorl, pushed, 'ci.yml', 2)).id, 'passed');
@@ -128,8 +145,8 @@ async function fillHistory(whorl: Spindle, pushed: Pushed, build: string): Promi
   });
 }
 
-test('a pipeline with more webhooks than one history should hold continues as new and ends right', async () => {
-  const whorl = await spindle({ durations: { maxEvents: 60 } });
+test.concurrent('a pipeline with more webhooks than one history should hold continues as new and ends right', async (context) => {
+  const whorl = await ownSpindle(context, { durations: { maxEvents: 60 } });
   const { pushed, id } = await toRunning(whorl);
   await fillHistory(whorl, pushed, id);
   await fillHistory(whorl, pushed, id);
@@ -141,8 +158,8 @@ test('a pipeline with more webhooks than one history should hold continues as ne
   expect(whorl.appview.problems).toEqual([]);
 });
 
-test('a parked job stays parked when its pipeline continues as new', async () => {
-  const whorl = await spindle({ durations: { maxEvents: 60 } });
+test.concurrent('a parked job stays parked when its pipeline continues as new', async (context) => {
+  const whorl = await ownSpindle(context, { durations: { maxEvents: 60 } });
   const pushed = whorl.push({ ...oneFile, 'late.yml': buildkiteFile('made-later') });
   const { id } = await buildOf(whorl, pushed);
   whorl.ci.advance(id, 'running');

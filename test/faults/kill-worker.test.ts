@@ -84,25 +84,31 @@ async function allEndRight(whorl: Spindle, pipelines: Pushed[]): Promise<void> {
   expect(whorl.appview.problems).toEqual([]);
 }
 
-test('a worker that is killed between any two awaits of create and publish changes nothing in the result', { timeout: 180_000 }, async () => {
-  const whorl = await withoutActivities();
-  const { counts, pipelines } = await countSteps(whorl);
-  const points = counts.flatMap(([activity, steps]) => Array.from({ length: steps }, (_, n): Doom => ({ activity, step: n + 1 })));
-  // Now these are five statements and a POST, one statement, two statements, and the start of each.
-  expect(points.length).toBeGreaterThanOrEqual(12);
+test(
+  'a worker that is killed between any two awaits of create and publish changes nothing in the result',
+  { timeout: 180_000 },
+  async () => {
+    const whorl = await withoutActivities();
+    const { counts, pipelines } = await countSteps(whorl);
+    const points = counts.flatMap(([activity, steps]) =>
+      Array.from({ length: steps }, (_, n): Doom => ({ activity, step: n + 1 })),
+    );
+    // Now these are five statements and a POST, one statement, two statements, and the start of each.
+    expect(points.length).toBeGreaterThanOrEqual(12);
 
-  const dooms = new Map(points.map((doom) => [newTid(), doom]));
-  for (const rkey of dooms.keys()) pipelines.push(whorl.push(oneFile, { rkey }));
-  // Two more are on their way while one works.
-  const spares: DoomedWorker[] = [];
-  while (dooms.size > 0) {
-    while (spares.length < Math.min(3, dooms.size)) spares.push(doomedWorker(whorl));
-    const worker = spares.shift();
-    await worker?.ready;
-    worker?.go(dooms);
-    const victim = await worker?.died;
-    if (victim === undefined) throw new Error('a doomed worker ended by itself');
-    dooms.delete(victim);
-  }
-  await allEndRight(whorl, pipelines);
-});
+    const dooms = new Map(points.map((doom) => [newTid(), doom]));
+    for (const rkey of dooms.keys()) pipelines.push(whorl.push(oneFile, { rkey }));
+    // Two more are on their way while one works.
+    const spares: DoomedWorker[] = [];
+    while (dooms.size > 0) {
+      while (spares.length < Math.min(3, dooms.size)) spares.push(doomedWorker(whorl));
+      const worker = spares.shift();
+      await worker?.ready;
+      worker?.go(dooms);
+      const victim = await worker?.died;
+      if (victim === undefined) throw new Error('a doomed worker ended by itself');
+      dooms.delete(victim);
+    }
+    await allEndRight(whorl, pipelines);
+  },
+);

@@ -11,7 +11,14 @@ import { openDatabase, type Sql } from '../../src/store/db.ts';
 import { limiter } from '../../src/store/slots.ts';
 import type { Doom, Said } from './doomed.ts';
 
-const { DATABASE_URL = '', TEMPORAL_ADDRESS = '', NAMESPACE = '', TASK_QUEUE = '', API_URL = '', TOKEN = '' } = process.env;
+const {
+  DATABASE_URL = '',
+  TEMPORAL_ADDRESS = '',
+  NAMESPACE = '',
+  TASK_QUEUE = '',
+  API_URL = '',
+  TOKEN = '',
+} = process.env;
 
 const dooms = new Map<string, Doom>();
 /** The activity that runs: one at a time, so that a death hits no other. */

@@ -3,21 +3,36 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import type { Build } from '../../sim/buildkite/types.ts';
 import { statusesAfter } from '../../src/store/statuses.ts';
 import type { JobView, PipelineView } from '../../src/workflows/messages.ts';
-import type { Pushed, Spindle } from './spindle.ts';
+import type { TestContext } from 'vitest';
+import { type Pushed, type Spindle, spindle, type SpindleOptions } from './spindle.ts';
 import { until } from './until.ts';
 
 const parked = defineSearchAttributeKey('Parked', SearchAttributeType.KEYWORD_LIST);
 
+/** A spindle that ends with a test that runs beside others. */
+export async function ownSpindle({ onTestFinished }: TestContext, options: SpindleOptions = {}): Promise<Spindle> {
+  const whorl = await spindle({ ...options, shared: true });
+  onTestFinished(() => whorl.close());
+  return whorl;
+}
+
 /** The builds that the CI has for a job, oldest first. */
 export const buildsOf = ({ ci }: Spindle, pushed: Pushed, job = 'ci.yml'): Build[] =>
-  ci.builds().filter(({ metaData }) => metaData['tack:pipeline_rkey'] === pushed.rkey && metaData['tack:workflow'] === job);
+  ci
+    .builds()
+    .filter(({ metaData }) => metaData['tack:pipeline_rkey'] === pushed.rkey && metaData['tack:workflow'] === job);
 
 /** The nth build of a job, once it is there. */
 export const buildOf = (whorl: Spindle, pushed: Pushed, job = 'ci.yml', nth = 1): Promise<Build> =>
   until(`build ${nth} of ${job}`, () => buildsOf(whorl, pushed, job)[nth - 1]);
 
 /** What the query `state` says about a job, once it is as `fits` wants it. */
-export async function jobThat(pushed: Pushed, what: string, fits: (job: JobView) => unknown, job = 'ci.yml'): Promise<JobView> {
+export async function jobThat(
+  pushed: Pushed,
+  what: string,
+  fits: (job: JobView) => unknown,
+  job = 'ci.yml',
+): Promise<JobView> {
   let last: JobView | undefined;
   return until(what, async () => {
     last = await pushed.handle
@@ -52,6 +67,10 @@ export const failingActivity = (pushed: Pushed, activityId: string) =>
 
 /** `status/attempt/epoch` of everything that was shown of a job, oldest first; what was sent once more is left out. */
 export async function shown({ sql }: Spindle, pushed: Pushed, job = 'ci.yml'): Promise<string[]> {
+  await until('no status is withheld', async () => {
+    const withheld = await sql`select from statuses where pipeline = ${pushed.id} and state = 'due'`;
+    return withheld.length === 0;
+  });
   const all = await statusesAfter(sql, 0n, 1000);
   return all
     .filter((one) => one.pipeline === pushed.id && one.job === job && !one.resend)

@@ -90,7 +90,8 @@ describe('an attempt and its POSTs', () => {
 
     const loaded = await load(key);
     expect(loaded.attempt.build).toBe(winner);
-    for (const post of loaded.posts) expect(post).toMatchObject({ outcome: 'accepted', extra: post.ref?.id !== winner });
+    for (const post of loaded.posts)
+      expect(post).toMatchObject({ outcome: 'accepted', extra: post.ref?.id !== winner });
     const extra = loaded.posts.find((post) => post.extra)?.ref?.id ?? '';
     await store.extraCancelled(db.sql, 'buildkite', extra);
     expect((await load(key)).posts.filter((post) => post.extra)).toHaveLength(1);
@@ -99,7 +100,9 @@ describe('an attempt and its POSTs', () => {
   test('binding the same build again, by whatever POST, is the same build', async () => {
     const key = await newAttempt();
     const [first, second] = [await opened(key, 0), await opened(key, 1)];
-    const answers = await many(6, (n) => store.bindBuild(db.sql, key, n % 2 === 0 ? first : second, ref('the-same')).catch(() => null));
+    const answers = await many(6, (n) =>
+      store.bindBuild(db.sql, key, n % 2 === 0 ? first : second, ref('the-same')).catch(() => null),
+    );
     expect(answers.filter((answer) => answer === false)).toEqual([]);
     expect(await store.bindBuild(db.sql, key, first, ref('the-same'))).toBe(true);
     expect(await store.bindBuild(db.sql, key, second, ref('the-same'))).toBe(true);
@@ -148,7 +151,8 @@ describe('an attempt and its POSTs', () => {
   test('a person’s rebuild is adopted once, also when many are told of it', async () => {
     const key = await newAttempt();
     await store.bindBuild(db.sql, key, await opened(key), ref('origin'));
-    const adopt = (attempt: number) => store.adoptBuild(db.sql, { ...key, attempt }, 'buildkite', ref('rebuilt'), 'origin');
+    const adopt = (attempt: number) =>
+      store.adoptBuild(db.sql, { ...key, attempt }, 'buildkite', ref('rebuilt'), 'origin');
     const adopted = await many(4, () => adopt(2).catch(() => undefined));
     expect(adopted).toContain(2);
     expect(await adopt(3)).toBe(2);
