@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import type { FloorEvent, FloorInput } from './floor-worker.ts';
 import { now } from './stats.ts';
-import type { Load, Round } from './main.ts';
+import type { Load, Round } from './load.ts';
 
 export interface Floor {
   round(load: Load): Promise<Round>;

@@ -6,27 +6,9 @@ import { Command } from 'commander';
 import { startPostgres } from '../src/embedded/postgres.ts';
 import { startTemporal } from '../src/embedded/temporal.ts';
 import { startFloor } from './floor.ts';
+import type { Load } from './load.ts';
 import { medianOf, type Percentiles, percentiles } from './stats.ts';
 import { startWhorl } from './whorl.ts';
-
-/** What is offered to both sides, in the same way. */
-export interface Load {
-  jobs: number;
-  /** Between two webhooks of one job. */
-  paceMs: number;
-  resendMs: number;
-  /** Begins one pipeline after the other at the rate of the run; resolves when the last was begun. */
-  each(begin: (n: number) => Promise<void>): Promise<void>;
-  after(ms: number, work: () => Promise<void>): Promise<void>;
-}
-
-/** Latencies of one round, ms. */
-export interface Round {
-  /** From the trigger to the first create. NaN: it never came. */
-  starts: number[];
-  /** From the news to the published status. NaN: it was not published, since the next one overtook it. */
-  signals: number[];
-}
 
 const options = new Command('bench')
   .description('Measure Whorl next to the engine that it runs on: the two in turn, on one Temporal, with the same load.')

@@ -9,7 +9,7 @@ import { startKnot } from '../sim/knot/knot.ts';
 import { openDatabase } from '../src/store/db.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { pinRepo } from '../src/store/repos.ts';
-import type { Load, Round } from './main.ts';
+import type { Load, Round } from './load.ts';
 import { now } from './stats.ts';
 
 export interface WhorlUnderTest {

@@ -23,7 +23,3 @@ export function allows(rules: readonly AllowRule[], names: readonly string[], ta
       names.some((name) => picomatch.isMatch(name, rule.repo, globbing)),
   );
 }
-
-/** The rules as questions about one side each. */
-export const compileRules = (rules: readonly AllowRule[]) =>
-  rules.map(({ repo, target }) => ({ repo: picomatch(repo, globbing), target: picomatch(target, globbing) }));

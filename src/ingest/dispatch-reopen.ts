@@ -5,7 +5,7 @@ import { loadPipeline, nextEpoch, type PipelineRow } from '../store/pipelines.ts
 import { settleCommand, settleDeliveries, type OpenCommand, type OpenDelivery, triggerState, wasCarriedOut } from '../store/work.ts';
 import type { Kept } from '../workflows/contract.ts';
 import type { CommandInput, JobInput, Notice } from '../workflows/messages.ts';
-import type { DispatchDeps } from './dispatch.ts';
+import type { DispatchDeps } from './dispatch-deps.ts';
 import { inputFor, jobInput } from './dispatch-trigger.ts';
 
 /** What webhooks told about one pipeline, in one signal. One that has ended is opened again, if this is news. */

@@ -5,7 +5,7 @@ import type { Json } from '../providers/provider.ts';
 import { insertPipeline, type NewPipeline } from '../store/pipelines.ts';
 import { chosenSince } from '../store/repos.ts';
 import { holdTrigger, type OpenTrigger, settleTrigger } from '../store/work.ts';
-import type { DispatchDeps } from './dispatch.ts';
+import type { DispatchDeps } from './dispatch-deps.ts';
 import type { JobInput, PipelineInput } from '../workflows/messages.ts';
 
 /** What happened a little before the choice still counts: clocks differ, and people push and choose in one go. */

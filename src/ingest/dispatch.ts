@@ -1,31 +1,11 @@
-import type { Logger } from 'pino';
 import { pipelineId } from '../pipeline/ids.ts';
-import type { Durations } from '../pipeline/durations.ts';
-import type { Planner } from '../pipeline/plan.ts';
 import { shares } from '../pipeline/share.ts';
-import type { Sql } from '../store/db.ts';
 import { listen } from '../store/listen.ts';
 import * as work from '../store/work.ts';
+import type { DispatchDeps } from './dispatch-deps.ts';
 import { dispatchCommand, dispatchDeliveries } from './dispatch-reopen.ts';
 import { dispatchTrigger } from './dispatch-trigger.ts';
-import type { Engine } from './engine.ts';
 import type { Lease, Running } from './leases.ts';
-
-export interface DispatchDeps {
-  sql: Sql;
-  engine: Engine;
-  planners: Record<string, Planner>;
-  durations: Durations;
-  /** Providers that send no webhooks, and how often to read their builds, ms. */
-  pollMs: Record<string, number>;
-  /** How long a trigger of an unknown repository is kept, ms. */
-  holdMs: number;
-  /** Pipelines that are worked on at once, per share. */
-  concurrency: number;
-  log: Logger;
-  /** Looks without being told, ms. */
-  pollEveryMs?: number;
-}
 
 /** Everything of one pipeline that waits, worked on in order: its trigger, then what webhooks told, then commands. */
 interface Batch {

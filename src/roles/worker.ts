@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode, NativeConnection, Runtime, Worker, type WorkflowBundleOption } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import { compileRules } from '../allow.ts';
+import type { AllowRule } from '../allow.ts';
 import { createActivities } from '../activities/index.ts';
 import type { BuildkiteConfig } from '../config/types.ts';
 import type { Provider } from '../providers/provider.ts';
@@ -72,8 +72,8 @@ function configuredProviders({ config, sql, log }: RoleDeps): Record<string, Pro
 }
 
 /** Unset, the allow-list lets everybody use the configured organisation, and nothing else. */
-const allowed = ({ allow, org }: BuildkiteConfig) =>
-  compileRules(allow ?? (org === undefined ? [] : [{ repo: '*/*', target: `${org}/*` }]));
+const allowed = ({ allow, org }: BuildkiteConfig): readonly AllowRule[] =>
+  allow ?? (org === undefined ? [] : [{ repo: '**', target: `${org}/*` }]);
 
 async function bundle(path: string | undefined, log: Logger): Promise<WorkflowBundleOption> {
   if (path !== undefined) return { codePath: path };

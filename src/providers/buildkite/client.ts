@@ -1,8 +1,9 @@
+import type { AllowRule } from '../../allow.ts';
 import type { Failure } from '../../pipeline/failures.ts';
 import { ProviderError } from '../errors.ts';
 import type { BuildRef, Limiter, Provider } from '../provider.ts';
 import { readHealth, readIdentity } from './account.ts';
-import { type AllowRule, checkAllowed } from './allow.ts';
+import { checkAllowed } from './allow.ts';
 import { builtOf, createBody, goneOf, refOf } from './builds.ts';
 import { createHttp, isRefusal, parseJson, type Refusal } from './http.ts';
 import { readLogs } from './logs.ts';
@@ -23,7 +24,7 @@ export interface BuildkiteOptions {
   token: () => string;
   limiter: Limiter;
   /** Unset: every repository may use every target that the token reaches. */
-  allow?: AllowRule[];
+  allow?: readonly AllowRule[];
   log?: Log;
   /** For one request with its answer; default 10 s. */
   timeoutMs?: number;
