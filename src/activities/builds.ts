@@ -23,13 +23,19 @@ export function buildActivities({ sql, providers, log }: BuildDeps): BuildActivi
   const providerOf = (name: string): Provider => {
     const provider = Object.hasOwn(providers, name) ? providers[name] : undefined;
     if (provider) return provider;
-    throw new ProviderError('TargetMissing', `This spindle has no access to the CI "${name}". Configure it, restart the worker, then retry.`);
+    throw new ProviderError(
+      'TargetMissing',
+      `This spindle has no access to the CI "${name}". Configure it, restart the worker, then retry.`,
+    );
   };
 
   const load = async (key: AttemptInput, command?: string): Promise<Loaded> => {
     const found = await store.loadAttempt(sql, key, command);
     if (found) return found;
-    throw ApplicationFailure.nonRetryable(`There is no attempt ${key.attempt} of ${key.job} in the database.`, 'Internal');
+    throw ApplicationFailure.nonRetryable(
+      `There is no attempt ${key.attempt} of ${key.job} in the database.`,
+      'Internal',
+    );
   };
 
   /** The build that is bound already, as the CI shows it now; the row alone would do, but a repeat should bring news. */
@@ -74,8 +80,18 @@ export function buildActivities({ sql, providers, log }: BuildDeps): BuildActivi
     const provider = providerOf(attempt.spec.provider);
     const nonce = randomUUID();
     const row = await store.openPost(sql, key, { provider: provider.name, nonce, posts: attempt.posts });
-    if (!row) throw ApplicationFailure.create({ message: 'Another process is creating this build.', type: 'Transient', nextRetryDelay: 500 });
-    const request = { runKey: runKey(key.pipeline, key.job, key.attempt), nonce, postedAt: row.postedAt, spec: attempt.spec };
+    if (!row)
+      throw ApplicationFailure.create({
+        message: 'Another process is creating this build.',
+        type: 'Transient',
+        nextRetryDelay: 500,
+      });
+    const request = {
+      runKey: runKey(key.pipeline, key.job, key.attempt),
+      nonce,
+      postedAt: row.postedAt,
+      spec: attempt.spec,
+    };
     let built: Built;
     try {
       built = await provider.create(request, cancellationSignal());

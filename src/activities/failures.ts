@@ -10,7 +10,7 @@ const internalTries = 5;
  * The one border where errors become typed failures: what passes by itself is retried, at the time that the CI gave if
  * it gave one; what a person must mend is not.
  */
-export function asFailure(error: unknown): Error {
+export function asFailure(error: unknown, tries = internalTries): Error {
   if (error instanceof ApplicationFailure || error instanceof CancelledFailure) return error;
   if (error instanceof ProviderError) {
     const retry = failures[error.failure] === 'retry';
@@ -23,24 +23,28 @@ export function asFailure(error: unknown): Error {
     });
   }
   const message = error instanceof Error ? error.message : String(error);
-  if (isUnavailable(error)) return ApplicationFailure.retryable(`The database is not available: ${message}`, 'Transient');
+  if (isUnavailable(error))
+    return ApplicationFailure.retryable(`The database is not available: ${message}`, 'Transient');
   return ApplicationFailure.create({
     message,
     type: 'Internal',
-    nonRetryable: activityInfo().attempt >= internalTries,
+    nonRetryable: activityInfo().attempt >= tries,
     ...(error instanceof Error ? { cause: error } : {}),
   });
 }
 
-/** Wraps every activity of a set, so that whatever it throws has a type. */
-export function withFailures<T extends Record<string, (input: never) => Promise<unknown>>>(activities: T): T {
+/** Wraps every activity of a set, so that whatever it throws has a type. `tries`: of errors that nobody foresaw. */
+export function withFailures<T extends Record<string, (input: never) => Promise<unknown>>>(
+  activities: T,
+  tries = internalTries,
+): T {
   const wrap =
     (activity: (input: never) => Promise<unknown>) =>
     async (input: never): Promise<unknown> => {
       try {
         return await activity(input);
       } catch (error) {
-        throw asFailure(error);
+        throw asFailure(error, tries);
       }
     };
   return Object.fromEntries(Object.entries(activities).map(([name, activity]) => [name, wrap(activity)])) as T;

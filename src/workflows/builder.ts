@@ -98,12 +98,13 @@ function halt(p: Pipeline, run: JobRun): void {
 
   const name = attemptName(run, attempt);
   background(p, `cancel:${name}`, async () => {
-    const stopped = await attemptsWithin(p, run, 'cancel', () =>
+    const ask = () =>
       p.acts.stop.executeWithOptions({ activityId: `cancel:${name}`, summary: `${why}: ${name}` }, [
         { pipeline: p.id, job: run.name, attempt },
-      ]),
-    );
+      ]);
+    const stopped = await attemptsWithin(p, run, 'cancel', ask, over);
     if ('gaveUp' in stopped) {
+      if (over()) return confirm(run);
       run.note = `could not be stopped: ${stopped.gaveUp}`;
       run.stopping = null;
       return;
@@ -112,9 +113,11 @@ function halt(p: Pipeline, run: JobRun): void {
     if (stopped.build === undefined) return speak(run, attempt, word, reason);
 
     bound(run, attempt, stopped.build);
-    if (await condition(over, p.durations.cancelConfirm / 2, { summary: 'the CI stops the build' })) return confirm(run);
+    if (await condition(over, p.durations.cancelConfirm / 2, { summary: 'the CI stops the build' }))
+      return confirm(run);
     run.wantRead = true;
-    if (await condition(over, p.durations.cancelConfirm / 2, { summary: 'the CI stops the build' })) return confirm(run);
+    if (await condition(over, p.durations.cancelConfirm / 2, { summary: 'the CI stops the build' }))
+      return confirm(run);
     speak(run, attempt, word, `${reason} The CI has not confirmed it.`);
   });
 }
@@ -134,7 +137,10 @@ export function search(p: Pipeline, run: JobRun): void {
   background(p, `search:${attemptName(run, attempt)}`, async () => {
     const found = await p.acts.search
       .executeWithOptions(
-        { activityId: `search:${attemptName(run, attempt)}`, summary: 'a build surfaced before its create was answered' },
+        {
+          activityId: `search:${attemptName(run, attempt)}`,
+          summary: 'a build surfaced before its create was answered',
+        },
         [{ pipeline: p.id, job: run.name, attempt }],
       )
       .catch(unlessUnexpected);
@@ -151,7 +157,10 @@ export function sweep(p: Pipeline, run: JobRun, from: JobRun['doubts'][number]):
   background(p, `sweep:${attemptName(run, from.attempt)}:${from.due.length}`, async () => {
     await attemptsWithin(p, run, 'sweep', () =>
       p.acts.search.executeWithOptions(
-        { activityId: `sweep:${attemptName(run, from.attempt)}:${from.due.length}`, summary: 'is there an extra build?' },
+        {
+          activityId: `sweep:${attemptName(run, from.attempt)}:${from.due.length}`,
+          summary: 'is there an extra build?',
+        },
         [{ pipeline: p.id, job: run.name, attempt: from.attempt }],
       ),
     );
@@ -169,9 +178,10 @@ export function adopt(p: Pipeline, run: JobRun, rebuild: Rebuild): void {
   const attempt = run.attempts;
   background(p, work, async () => {
     const adopted = await attemptsWithin(p, run, 'adopt', () =>
-      p.acts.adopt.executeWithOptions({ activityId: `adopt:${attemptName(run, attempt)}`, summary: 'rebuilt in the CI' }, [
-        { pipeline: p.id, job: run.name, attempt, ref, rebuiltFrom },
-      ]),
+      p.acts.adopt.executeWithOptions(
+        { activityId: `adopt:${attemptName(run, attempt)}`, summary: 'rebuilt in the CI' },
+        [{ pipeline: p.id, job: run.name, attempt, ref, rebuiltFrom }],
+      ),
     );
     if ('gaveUp' in adopted) return;
     speak(run, adopted.attempt, 'pending');

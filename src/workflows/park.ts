@@ -1,4 +1,10 @@
-import { ActivityFailure, ApplicationFailure, condition, isCancellation, upsertSearchAttributes } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  condition,
+  isCancellation,
+  upsertSearchAttributes,
+} from '@temporalio/workflow';
 import { failureOf, failures } from '../pipeline/failures.ts';
 import { refresh } from './publisher.ts';
 import type { JobRun, Parked } from './run.ts';
@@ -6,19 +12,22 @@ import type { Pipeline } from './state.ts';
 
 /**
  * Runs a step until it works. Passing failures are retried inside the activity. One that the author must mend ends the
- * job; one that the operator must mend parks the step until `retryStep`, or until the limit.
+ * job; one that the operator must mend parks the step until `retryStep`, until the limit, or until it is `moot`.
  */
 export async function attemptsWithin<T extends object>(
   p: Pipeline,
   run: JobRun,
   step: string,
   work: () => Promise<T>,
+  moot = () => false,
 ): Promise<T | { gaveUp: string }> {
   for (;;) {
     // Steps of one job wait together for one reason; so does a step that was parked before continue-as-new.
     if (run.parked) {
       const { message } = run.parked;
-      if (!(await mended(p, run, run.parked))) return { gaveUp: `${message} Nobody mended this in time.` };
+      const again = await mended(p, run, run.parked, moot);
+      if (moot()) return { gaveUp: message };
+      if (!again) return { gaveUp: `${message} Nobody mended this in time.` };
     }
     try {
       return await work();
@@ -31,12 +40,14 @@ export async function attemptsWithin<T extends object>(
   }
 }
 
-/** Waits for a person. False when none came before the limit. */
-async function mended(p: Pipeline, run: JobRun, parked: Parked): Promise<boolean> {
+/** Waits for a person, or until nothing is left to mend. False when neither came before the limit. */
+async function mended(p: Pipeline, run: JobRun, parked: Parked, moot: () => boolean): Promise<boolean> {
   const left = Math.max(1, parked.since + p.durations.parkLimit - Date.now());
   showParked(p);
   try {
-    return await condition(() => run.parked !== parked, left, { summary: `parked: ${parked.step} ${run.name}` });
+    return await condition(() => run.parked !== parked || moot(), left, {
+      summary: `parked: ${parked.step} ${run.name}`,
+    });
   } finally {
     if (run.parked === parked) run.parked = null;
     showParked(p);

@@ -122,6 +122,19 @@ test.concurrent('a cancel that the end has overtaken leaves the CI’s truth, an
   expect(note).toBe('cancel asked for by tester, but the build had already ended: success');
 });
 
+test.concurrent('a cancel that waits for the operator ends with the job', async (context) => {
+  const whorl = await ownSpindle(context);
+  const { pushed, id } = await running(whorl);
+  whorl.ci.revokeToken(whorl.ci.token);
+  await whorl.command('cancel', pushed.id);
+  expect((await isParked(pushed)).parked).toContain('(cancel)');
+  whorl.ci.finish(id, 'passed');
+  expect(await end(whorl, pushed, 'success')).toEqual(['pending', 'running', 'success']);
+  expect(await parkedCauses(pushed)).toEqual([]);
+  const { note } = await jobThat(pushed, 'success', ({ status }) => status === 'success');
+  expect(note).toBe('cancel asked for by tester, but the build had already ended: success');
+});
+
 test.concurrent('one job is cancelled and the other goes on; what has ended is not cancelled again', async (context) => {
   const whorl = await ownSpindle(context);
   const pushed = whorl.push({ 'a.yml': buildkiteFile(), 'b.yml': buildkiteFile('lint') });

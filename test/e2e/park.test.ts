@@ -145,3 +145,13 @@ test.concurrent('a step that meets a 5xx is pending with its last failure, and r
   await passes(whorl, pushed);
   expect(ci.builds()).toHaveLength(1);
 });
+
+test.concurrent('a status that cannot be written is tried until it can, and ends nothing', async (context) => {
+  const whorl = await ownSpindle(context);
+  await whorl.sql`alter table statuses rename to statuses_away`;
+  const pushed = whorl.push(oneFile);
+  await until('many tries', async () => ((await failingActivity(pushed, 'publish:0.1')).attempt ?? 0) > 6);
+  await whorl.sql`alter table statuses_away rename to statuses`;
+  await passes(whorl, pushed);
+  expect(await pushed.ended()).toEqual({ 'ci.yml': 'success' });
+});
