@@ -97,16 +97,15 @@ function halt(p: Pipeline, run: JobRun): void {
       : (['timeout', 'The job did not end within the deadline.'] as const);
 
   const name = attemptName(run, attempt);
-  background(p, `cancel:${name}`, async () => {
+  const carryOut = async (): Promise<void> => {
     const ask = () =>
       p.acts.stop.executeWithOptions({ activityId: `cancel:${name}`, summary: `${why}: ${name}` }, [
         { pipeline: p.id, job: run.name, attempt },
       ]);
     const stopped = await attemptsWithin(p, run, 'cancel', ask, over);
     if ('gaveUp' in stopped) {
-      if (over()) return confirm(run);
+      if (over()) return confirm(run, stopping);
       run.note = `could not be stopped: ${stopped.gaveUp}`;
-      run.stopping = null;
       return;
     }
     if (stopped.doubt) doubt(p, run, attempt);
@@ -114,19 +113,25 @@ function halt(p: Pipeline, run: JobRun): void {
 
     bound(run, attempt, stopped.build);
     if (await condition(over, p.durations.cancelConfirm / 2, { summary: 'the CI stops the build' }))
-      return confirm(run);
+      return confirm(run, stopping);
     run.wantRead = true;
     if (await condition(over, p.durations.cancelConfirm / 2, { summary: 'the CI stops the build' }))
-      return confirm(run);
+      return confirm(run, stopping);
     speak(run, attempt, word, `${reason} The CI has not confirmed it.`);
+  };
+
+  background(p, `cancel:${name}`, async () => {
+    await carryOut();
+    // Whoever runs the same build again in the CI can cancel it again.
+    if (run.stopping === stopping) run.stopping = null;
   });
 }
 
 /** A stop that lost the race against the end says so. */
-function confirm(run: JobRun): void {
+function confirm(run: JobRun, stopping: NonNullable<JobRun['stopping']>): void {
   const { status, by } = standing(run.job);
-  if (by === 'ci' && run.stopping?.why === 'cancel' && status !== 'cancelled')
-    run.note = `cancel asked for by ${run.stopping.by}, but the build had already ended: ${status}`;
+  if (by === 'ci' && stopping.why === 'cancel' && status !== 'cancelled')
+    run.note = `cancel asked for by ${stopping.by}, but the build had already ended: ${status}`;
 }
 
 /** Someone named a build that we do not know while our create has no answer: perhaps it is the one. */

@@ -1,4 +1,16 @@
-import { attemptOf, bind, currentBuild, hear, interpret, type Job, merge, newJob, say, standing } from '../pipeline/job.ts';
+import {
+  attemptOf,
+  bind,
+  currentBuild,
+  hear,
+  interpret,
+  type Job,
+  merge,
+  newJob,
+  resolution,
+  say,
+  standing,
+} from '../pipeline/job.ts';
 import { isNews } from '../pipeline/news.ts';
 import { isEnd, type Status } from '../pipeline/status.ts';
 import type { Fact, Observation } from '../pipeline/words.ts';
@@ -121,7 +133,8 @@ export function observe(
   const { epoch, now } = at;
   const attempt = attemptOf(run.job, seen.build);
   const known = run.job.builds[seen.build];
-  if (from === 'notice' && attempt !== undefined && known && isEnd(known.status) && !isNews(run.job, seen)) return epoch;
+  if (from === 'notice' && attempt !== undefined && known && isEnd(known.status) && !isNews(run.job, seen))
+    return epoch;
   const meaning = interpret(run.job, honest(run, attempt, seen), from, epoch);
   if (meaning.kind === 'old') return epoch;
   if (meaning.kind === 'read') {
@@ -130,6 +143,7 @@ export function observe(
     if (seen.unsure) hold(run, seen, now + at.unsure);
     return epoch;
   }
+  if (known && meaning.word.epoch > known.epoch) run.startedAt = now;
   run.job = hear(run.job, seen.build, meaning.word);
   delete run.held[seen.build];
   run.words += 1;
@@ -146,10 +160,21 @@ export function settleHeld(run: JobRun, epoch: number, now: number): void {
   }
 }
 
-/** A build that was cancelled because we ran out of time was a time-out. */
+/**
+ * A build that was cancelled because we ran out of time was a time-out, also when the CI is asked again later. The CI
+ * knows nothing of our deadline.
+ */
 function honest(run: JobRun, attempt: number | undefined, seen: Observation): Observation {
-  const late = run.stopping?.why === 'deadline' && run.stopping.attempt === attempt && seen.status === 'cancelled';
-  return late ? { ...seen, status: 'timeout', error: 'The job took too long and was stopped.' } : seen;
+  if (seen.status !== 'cancelled' || attempt === undefined) return seen;
+  const known = run.job.builds[seen.build];
+  const { own } = run.job;
+  const again = known?.status === 'timeout' && Math.abs(seen.at - known.at) < resolution;
+  const late =
+    again ||
+    (run.stopping?.why === 'deadline' && run.stopping.attempt === attempt) ||
+    (own.status === 'timeout' && own.attempt === attempt && own.epoch === (known?.epoch ?? own.epoch));
+  const error = (again ? known.error : undefined) ?? 'The job took too long and was stopped.';
+  return late ? { ...seen, status: 'timeout', error } : seen;
 }
 
 const maxHeld = 8;

@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { expect, test, vi } from 'vitest';
 import { answer, loseAnswer } from '../../sim/buildkite/index.ts';
+import { send, webhookOf } from '../support/ci.ts';
 import {
   buildOf,
   buildsOf,
@@ -9,6 +11,7 @@ import {
   jobThat,
   ownSpindle,
   parkedCauses,
+  shown,
 } from '../support/pipelines.ts';
 import { buildkiteFile, type Pushed, type Spindle } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
@@ -192,6 +195,14 @@ test.concurrent('a job that runs past its deadline is stopped at the CI and is a
   await cancelRequested(whorl);
   whorl.ci.advance(id, 'canceled');
   expect(await end(whorl, pushed, 'timeout')).toEqual(['pending', 'running', 'timeout']);
+
+  // Also when the CI, which knows nothing of our deadline, is asked once more.
+  const { runId } = await pushed.handle.describe();
+  const late = { ...webhookOf(whorl, id, 'build.running'), requestId: randomUUID() };
+  expect(await send(whorl, late)).toBe(200);
+  await until('the pipeline is opened again', async () => (await pushed.handle.describe()).runId !== runId);
+  expect(await pushed.ended()).toEqual({ 'ci.yml': 'timeout' });
+  expect(await shown(whorl, pushed)).toEqual(['pending/1/0', 'running/1/0', 'timeout/1/0']);
 });
 
 test.concurrent('a deadline that the CI does not confirm is a timeout too', async (context) => {
