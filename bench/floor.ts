@@ -55,7 +55,10 @@ async function round(client: Client, child: ChildProcess, load: Load): Promise<R
       await handle.signal('word', text);
     };
     for (let job = 0; job < load.jobs; job += 1) {
-      runs.push(say(job, 'scheduled'), load.after(load.paceMs, () => say(job, 'running')));
+      runs.push(
+        say(job, 'scheduled'),
+        load.after(load.paceMs, () => say(job, 'running')),
+      );
       runs.push(load.after(2 * load.paceMs, () => say(job, 'finished')));
     }
     runs.push(handle.result());

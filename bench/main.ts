@@ -11,7 +11,9 @@ import { medianOf, type Percentiles, percentiles } from './stats.ts';
 import { startWhorl } from './whorl.ts';
 
 const options = new Command('bench')
-  .description('Measure Whorl next to the engine that it runs on: the two in turn, on one Temporal, with the same load.')
+  .description(
+    'Measure Whorl next to the engine that it runs on: the two in turn, on one Temporal, with the same load.',
+  )
   .option('--rounds <n>', 'rounds; the median of each figure is printed', Number, 5)
   .option('--seconds <n>', 'length of a round', Number, 30)
   .option('--rate <n>', 'pipelines a second', Number, 2)
@@ -47,9 +49,16 @@ const [postgres, temporal] = await Promise.all([
 ]);
 const whorl = await startWhorl(postgres.url, temporal.address, load);
 const floor = await startFloor(temporal.address);
-say(`${cpus().length} cores, Node ${process.version}; ${options.rate} pipelines/s of ${options.jobs} jobs over ${options.seconds} s, ${options.rounds} rounds`);
+say(
+  `${cpus().length} cores, Node ${process.version}; ${options.rate} pipelines/s of ${options.jobs} jobs over ${options.seconds} s, ${options.rounds} rounds`,
+);
 
-const figures = { trigger: [] as Percentiles[], start: [] as Percentiles[], webhook: [] as Percentiles[], signal: [] as Percentiles[] };
+const figures = {
+  trigger: [] as Percentiles[],
+  start: [] as Percentiles[],
+  webhook: [] as Percentiles[],
+  signal: [] as Percentiles[],
+};
 const events = await whorl.eventsOfOneJob(load);
 for (let n = 1; n <= options.rounds; n += 1) {
   const bare = await floor.round(load);
@@ -60,7 +69,8 @@ for (let n = 1; n <= options.rounds; n += 1) {
   figures.trigger.push(percentiles(ours.starts));
   figures.signal.push(percentiles(bare.signals));
   figures.webhook.push(percentiles(ours.signals));
-  const last = (all: Percentiles[]): string => all.at(-1) ? `${all.at(-1)?.p50.toFixed(0)}/${all.at(-1)?.p95.toFixed(0)}` : '';
+  const last = (all: Percentiles[]): string =>
+    all.at(-1) ? `${all.at(-1)?.p50.toFixed(0)}/${all.at(-1)?.p95.toFixed(0)}` : '';
   say(
     `round ${n}: trigger → create ${last(figures.trigger)} (engine ${last(figures.start)}), ` +
       `webhook → frame ${last(figures.webhook)} (engine ${last(figures.signal)}) ms p50/p95; ` +
@@ -80,9 +90,17 @@ say('');
 say('                                    p50 ms   p95 ms   p95 / engine');
 const row = (name: string, { p50, p95 }: Percentiles, more = ''): void =>
   say(`${name.padEnd(34)} ${p50.toFixed(1).padStart(8)} ${p95.toFixed(1).padStart(8)}   ${more}`);
-row('trigger frame → CreateBuild', result.trigger_to_create_ms, ratio(result.trigger_to_create_ms, result.floor_start_ms));
+row(
+  'trigger frame → CreateBuild',
+  result.trigger_to_create_ms,
+  ratio(result.trigger_to_create_ms, result.floor_start_ms),
+);
 row('  engine: start → first activity', result.floor_start_ms);
-row('webhook request → frame on /events', result.webhook_to_frame_ms, ratio(result.webhook_to_frame_ms, result.floor_signal_ms));
+row(
+  'webhook request → frame on /events',
+  result.webhook_to_frame_ms,
+  ratio(result.webhook_to_frame_ms, result.floor_signal_ms),
+);
 row('  engine: signal → one publish', result.floor_signal_ms);
 say(`history events of a one-job pipeline: ${events}`);
 

@@ -16,8 +16,18 @@ export const percentiles = (samples: readonly number[]): Percentiles => ({
 
 /** The median of each figure over several rounds. */
 export const medianOf = (rounds: readonly Percentiles[]): Percentiles => ({
-  p50: round(percentile(rounds.map(({ p50 }) => p50), 0.5)),
-  p95: round(percentile(rounds.map(({ p95 }) => p95), 0.5)),
+  p50: round(
+    percentile(
+      rounds.map(({ p50 }) => p50),
+      0.5,
+    ),
+  ),
+  p95: round(
+    percentile(
+      rounds.map(({ p95 }) => p95),
+      0.5,
+    ),
+  ),
 });
 
 const round = (ms: number): number => Math.round(ms * 10) / 10;

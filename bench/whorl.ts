@@ -71,7 +71,8 @@ export async function startWhorl(databaseUrl: string, address: string, load: Loa
 
   const push = (jobs: number): string =>
     knot.push({ repo, workflows: Array.from({ length: jobs }, (_, n) => ({ name: `job${n}.yml`, raw: file })) }).rkey;
-  const ended = (rkey: string): Promise<unknown> => retry(() => client.workflow.getHandle(`pipeline/${knot.host}/${rkey}`).result());
+  const ended = (rkey: string): Promise<unknown> =>
+    retry(() => client.workflow.getHandle(`pipeline/${knot.host}/${rkey}`).result());
 
   const round = async (given: Load): Promise<Round> => {
     const pushed = new Map<string, number>();
@@ -139,7 +140,10 @@ interface RoleUnderTest {
 async function startRole(role: string, env: Record<string, string>): Promise<RoleUnderTest> {
   const main = path.join(import.meta.dirname, '../src/main.ts');
   const { PATH, HOME } = process.env;
-  const child = spawn(process.execPath, [main, role], { env: { ...env, PATH, HOME }, stdio: ['ignore', 'inherit', 'pipe'] });
+  const child = spawn(process.execPath, [main, role], {
+    env: { ...env, PATH, HOME },
+    stdio: ['ignore', 'inherit', 'pipe'],
+  });
   process.once('exit', () => child.kill('SIGKILL'));
   const ready = Promise.withResolvers<Record<string, string>>();
   if (!child.stderr) throw new Error('no pipe to the child');

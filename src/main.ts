@@ -3,9 +3,7 @@ import { Command } from 'commander';
 import { addCommands, run } from './cli/index.ts';
 import { runCommands } from './cli/run.ts';
 
-const program = new Command('whorl')
-  .description('A Tangled spindle that runs CI anywhere, durably.')
-  .version('0.1.0');
+const program = new Command('whorl').description('A Tangled spindle that runs CI anywhere, durably.').version('0.1.0');
 for (const command of runCommands()) program.addCommand(command);
 addCommands(program);
 

@@ -2,7 +2,14 @@ import { isNews } from '../pipeline/news.ts';
 import type { Job } from '../pipeline/job.ts';
 import { isEnd } from '../pipeline/status.ts';
 import { loadPipeline, nextEpoch, type PipelineRow } from '../store/pipelines.ts';
-import { settleCommand, settleDeliveries, type OpenCommand, type OpenDelivery, triggerState, wasCarriedOut } from '../store/work.ts';
+import {
+  settleCommand,
+  settleDeliveries,
+  type OpenCommand,
+  type OpenDelivery,
+  triggerState,
+  wasCarriedOut,
+} from '../store/work.ts';
 import type { Kept } from '../workflows/contract.ts';
 import type { CommandInput, JobInput, Notice } from '../workflows/messages.ts';
 import type { DispatchDeps } from './dispatch-deps.ts';
@@ -24,7 +31,8 @@ export async function dispatchDeliveries(deps: DispatchDeps, pipeline: string, r
   const news = rows.filter((row) => tellsNews(stored, row));
   if (news.length === 0) return settle(rows, 'The pipeline had ended, and this was known.');
   await reopen(deps, stored, `webhook ${news[0]?.event} of build ${news[0]?.build}`);
-  if (!(await deps.engine.notify(pipeline, news.map(noticeOf)))) throw new Error('The pipeline ended again before it could be told.');
+  if (!(await deps.engine.notify(pipeline, news.map(noticeOf))))
+    throw new Error('The pipeline ended again before it could be told.');
   log.info({ pipeline, builds: news.map(({ build }) => build) }, 'pipeline opened again');
   return settle(rows, 'The pipeline had ended and was opened again.');
 }
@@ -45,7 +53,8 @@ export async function dispatchCommand(deps: DispatchDeps, row: OpenCommand): Pro
   let answer = await deps.engine.command(pipeline, kind, command);
   if (answer.kind === 'closed') {
     const stored = await started(deps, pipeline);
-    if (kind !== 'rerun' && ended(stored)) return settle('refused', `The pipeline has ended: there is nothing to ${kind}.`);
+    if (kind !== 'rerun' && ended(stored))
+      return settle('refused', `The pipeline has ended: there is nothing to ${kind}.`);
     await reopen(deps, stored, `${kind} by ${row.by}`);
     answer = await deps.engine.command(pipeline, kind, command);
   }

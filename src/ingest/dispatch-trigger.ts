@@ -58,7 +58,15 @@ export const inputFor = (deps: DispatchDeps, pipeline: PipelineId, jobs: JobInpu
 /** What the workflow is told about a job: no YAML, no target. */
 export const jobInput =
   ({ pollMs }: DispatchDeps) =>
-  ({ name, provider, refusal }: { name: string; provider: string | null; refusal?: string | null | undefined }): JobInput => {
+  ({
+    name,
+    provider,
+    refusal,
+  }: {
+    name: string;
+    provider: string | null;
+    refusal?: string | null | undefined;
+  }): JobInput => {
     const poll = provider === null ? undefined : pollMs[provider];
     return {
       name,
@@ -96,7 +104,14 @@ function newPipeline(id: PipelineId, row: OpenTrigger, trigger: PipelineTrigger,
       refusal: refusal ?? null,
       spec:
         refusal === undefined && provider !== null
-          ? { ...about, provider, target: target as Json, job: name, message: title, ...(tag === undefined ? {} : { tag }) }
+          ? {
+              ...about,
+              provider,
+              target: target as Json,
+              job: name,
+              message: title,
+              ...(tag === undefined ? {} : { tag }),
+            }
           : null,
     })),
   };

@@ -88,7 +88,9 @@ export function dispatchShare(deps: DispatchDeps, source: string, lease: Lease):
     const ready = holdBackSteps(pipeline, batch.deliveries);
     if (ready.length > 0) {
       const tries = Math.max(...ready.map((row) => row.tries));
-      await orLater({ deliveries: ready.map(({ id }) => id) }, tries, pipeline, () => dispatchDeliveries(deps, pipeline, ready));
+      await orLater({ deliveries: ready.map(({ id }) => id) }, tries, pipeline, () =>
+        dispatchDeliveries(deps, pipeline, ready),
+      );
     }
     for (const command of batch.commands) {
       await orLater({ command: command.id }, command.tries, pipeline, () => dispatchCommand(deps, command));

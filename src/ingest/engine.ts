@@ -36,7 +36,8 @@ const attributes = {
 const updates = { cancel: 'cancel', rerun: 'rerun', retry: 'retryStep' } as const;
 
 export function engine(client: Client, taskQueue: string, deadlineMs = 10_000): Engine {
-  const timed = <T>(call: () => Promise<T>): Promise<T> => client.connection.withDeadline(Date.now() + deadlineMs, call);
+  const timed = <T>(call: () => Promise<T>): Promise<T> =>
+    client.connection.withDeadline(Date.now() + deadlineMs, call);
 
   const start = (input: PipelineInput, about: About, again: boolean): Promise<void> =>
     timed(async () => {

@@ -33,7 +33,8 @@ export function planJob(name: string, raw: string, planners: Record<string, Plan
   const refuse = (refusal: string, provider: string | null = null): PlannedJob => ({ name, provider, refusal });
   const known = Object.keys(planners).join(', ');
 
-  if (raw.length > maxFile) return refuse(`${name} is larger than ${maxFile / 1024} KiB, which is too large for a workflow file.`);
+  if (raw.length > maxFile)
+    return refuse(`${name} is larger than ${maxFile / 1024} KiB, which is too large for a workflow file.`);
   const document = parseDocument(raw, { logLevel: 'silent', prettyErrors: true });
   const [broken] = document.errors;
   if (broken) return refuse(`${name} is not valid YAML: ${firstLine(broken.message)}`);
@@ -51,13 +52,20 @@ export function planJob(name: string, raw: string, planners: Record<string, Plan
     return refuse(`The "tack:" block of ${name} names no CI. Name one of: ${known}. For example: tack: { fake: {} }`);
 
   const planner = Object.hasOwn(planners, provider) ? planners[provider] : undefined;
-  if (!planner) return refuse(`${name} asks for the CI "${provider}", which this spindle does not have. It has: ${known}.`, provider);
+  if (!planner)
+    return refuse(
+      `${name} asks for the CI "${provider}", which this spindle does not have. It has: ${known}.`,
+      provider,
+    );
 
   let options: unknown;
   try {
     options = (document.toJS({ maxAliasCount: 50 }) as { tack: Record<string, unknown> }).tack[provider];
   } catch (error) {
-    return refuse(`${name} cannot be read: ${firstLine(error instanceof Error ? error.message : String(error))}`, provider);
+    return refuse(
+      `${name} cannot be read: ${firstLine(error instanceof Error ? error.message : String(error))}`,
+      provider,
+    );
   }
   const planned = planner(options);
   return planned.ok ? { name, provider, target: planned.target } : refuse(`${name}: ${planned.reason}`, provider);

@@ -33,9 +33,19 @@ export const healthPart =
     healthRoutes(app, { database: databaseCheck(sql), ...checks });
 
 /** The public face: `/events`, and what else is put on the same address. */
-export function publicFace(deps: RoleDeps, address: Address, parts: Part[], events?: ServerDeps['events']): Promise<Face> {
+export function publicFace(
+  deps: RoleDeps,
+  address: Address,
+  parts: Part[],
+  events?: ServerDeps['events'],
+): Promise<Face> {
   const { config, sql, log } = deps;
-  const app = buildServer({ sql, log, hostname: config.hostname, events: { rewindMs: config.events.rewindMs, ...events } });
+  const app = buildServer({
+    sql,
+    log,
+    hostname: config.hostname,
+    events: { rewindMs: config.events.rewindMs, ...events },
+  });
   return open(app, address, parts);
 }
 

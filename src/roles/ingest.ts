@@ -15,7 +15,10 @@ export interface IngestOptions {
 }
 
 /** Reads the knots and carries what waits in the inbox to Temporal. Its webhooks are routes of a server: see `http.ts`. */
-export async function startIngest({ config, sql, log, temporal }: RoleDeps, options: IngestOptions = {}): Promise<Role> {
+export async function startIngest(
+  { config, sql, log, temporal }: RoleDeps,
+  options: IngestOptions = {},
+): Promise<Role> {
   const client = openClient(temporal);
   const knots = knotSource({ sql, dev: config.dev, log, settings: options.knots });
   const dispatch = {

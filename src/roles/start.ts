@@ -64,13 +64,20 @@ export async function startUp(config: Config, log: Logger): Promise<Running> {
   const lost = Promise.withResolvers<never>();
   const gone = (reason: string): void => lost.reject(new Error(reason));
   return undoing(stops, async () => {
-    const [sql, [temporal, ui]] = await Promise.all([database(config, log, stops, gone), engine(config, log, stops, gone)]);
+    const [sql, [temporal, ui]] = await Promise.all([
+      database(config, log, stops, gone),
+      engine(config, log, stops, gone),
+    ]);
     const deps: RoleDeps = { config, sql, log, temporal };
     const worker = await add(stops, startWorker(deps));
     const ingest = await add(stops, startIngest(deps));
     const face: Face = await publicFace(deps, config.listen, [webhookPart(deps), temporalHealth(deps, stops)]);
     stops.push(() => face.close());
-    const links = { events: `${face.url.replace('http', 'ws')}/events`, webhooks: `${face.url}/webhooks/buildkite`, ...ui };
+    const links = {
+      events: `${face.url.replace('http', 'ws')}/events`,
+      webhooks: `${face.url}/webhooks/buildkite`,
+      ...ui,
+    };
     log.info(links, 'whorl is up');
     return { links, failed: Promise.race([worker.failed, ingest.failed, lost.promise]), stop: () => inReverse(stops) };
   });
@@ -93,7 +100,12 @@ async function database(config: Config, log: Logger, stops: Stop[], gone: Gone):
   return sql;
 }
 
-async function engine(config: Config, log: Logger, stops: Stop[], gone: Gone): Promise<[TemporalAt, Record<string, string>]> {
+async function engine(
+  config: Config,
+  log: Logger,
+  stops: Stop[],
+  gone: Gone,
+): Promise<[TemporalAt, Record<string, string>]> {
   if (config.temporal.configured) return [configuredTemporal(), {}];
   await mkdir(config.database.dir, { recursive: true });
   const temporal = await startTemporal({
@@ -103,7 +115,10 @@ async function engine(config: Config, log: Logger, stops: Stop[], gone: Gone): P
     onExit: gone,
   });
   stops.push(() => temporal.stop());
-  return [temporalOn(temporal.address, temporal.namespace), temporal.uiUrl === undefined ? {} : { temporal: temporal.uiUrl }];
+  return [
+    temporalOn(temporal.address, temporal.namespace),
+    temporal.uiUrl === undefined ? {} : { temporal: temporal.uiUrl },
+  ];
 }
 
 function temporalHealth(deps: RoleDeps, stops: Stop[]) {

@@ -48,7 +48,14 @@ export async function loadAttempt(
       select spec, build, cancel_asked_at is not null as stopped, posts
       from attempts join jobs on jobs.pipeline = attempts.pipeline and name = job
       where attempts.pipeline = ${pipeline} and job = ${job} and attempts.attempt = ${attempt}`,
-    sql<(Omit<Post, 'ref'> & { build: string | null; number: bigint | null; url: string | null; data: BuildRef['data'] })[]>`
+    sql<
+      (Omit<Post, 'ref'> & {
+        build: string | null;
+        number: bigint | null;
+        url: string | null;
+        data: BuildRef['data'];
+      })[]
+    >`
       select id, nonce, posted_at as "postedAt", outcome, looks, build, number, url, data,
         extra_since is not null and cancelled_at is null as extra,
         (extract(epoch from clock_timestamp() - posted_at) * 1000)::float8 as "ageMs"
@@ -100,7 +107,12 @@ export async function lookedInVain(sql: Sql, id: bigint): Promise<void> {
  * Ties a build to its attempt, by compare-and-set: the first one stays for ever. True when this build is the
  * attempt's. One that comes second, or after a stop, is an extra that has to be cancelled.
  */
-export async function bindBuild(sql: Sql, { pipeline, job, attempt }: AttemptKey, post: bigint, ref: BuildRef): Promise<boolean> {
+export async function bindBuild(
+  sql: Sql,
+  { pipeline, job, attempt }: AttemptKey,
+  post: bigint,
+  ref: BuildRef,
+): Promise<boolean> {
   const [row] = await sql<{ mine: boolean }[]>`
     with mine as (
       update attempts set build = ${ref.id}, bound_at = coalesce(bound_at, clock_timestamp())
@@ -178,7 +190,16 @@ export interface KnownBuild {
 
 /** The builds of a pipeline with these ids. */
 export async function knownBuilds(sql: Sql, pipeline: string, builds: string[]): Promise<KnownBuild[]> {
-  const rows = await sql<{ job: string; provider: string; build: string; number: bigint | null; url: string | null; data: BuildRef['data'] }[]>`
+  const rows = await sql<
+    {
+      job: string;
+      provider: string;
+      build: string;
+      number: bigint | null;
+      url: string | null;
+      data: BuildRef['data'];
+    }[]
+  >`
     select job, provider, build, number, url, data from builds where pipeline = ${pipeline} and build = any(${builds}::text[])`;
   return rows.map(({ job, provider, build, number, url, data }) => ({
     job,

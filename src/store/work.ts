@@ -96,7 +96,12 @@ export async function holdTrigger(
     where knot = ${knot} and nsid = ${nsid} and rkey = ${rkey} and state = 'new'`;
 }
 
-export async function settleDeliveries(sql: Sql, ids: bigint[], state: 'done' | 'foreign', reason: string | null): Promise<void> {
+export async function settleDeliveries(
+  sql: Sql,
+  ids: bigint[],
+  state: 'done' | 'foreign',
+  reason: string | null,
+): Promise<void> {
   await sql`
     update deliveries set state = ${state}, reason = ${reason}, settled_at = clock_timestamp()
     where id = any(${ids.map(String)}::text[]::bigint[]) and state = 'new'`;
@@ -143,7 +148,11 @@ export async function wasCarriedOut(sql: Sql, command: string): Promise<boolean>
 
 export type TriggerState = 'new' | 'held' | 'started' | 'ended' | 'refused' | 'early';
 
-export async function triggerState(sql: Sql, knot: string, rkey: string): Promise<{ state: TriggerState; reason: string | null } | undefined> {
+export async function triggerState(
+  sql: Sql,
+  knot: string,
+  rkey: string,
+): Promise<{ state: TriggerState; reason: string | null } | undefined> {
   const [row] = await sql<{ state: TriggerState; reason: string | null }[]>`
     select state, reason from triggers where knot = ${knot} and rkey = ${rkey} limit 1`;
   return row;

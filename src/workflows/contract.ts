@@ -101,4 +101,6 @@ export interface ReopenInput {
   fresh?: boolean;
 }
 
-export type Reopened = { claimed: false } | { claimed: true; epoch: number; jobs: { name: string; kept: Kept | null }[] };
+export type Reopened =
+  | { claimed: false }
+  | { claimed: true; epoch: number; jobs: { name: string; kept: Kept | null }[] };

@@ -1,3 +1,4 @@
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import {
   ActivityFailure,
   ApplicationFailure,
@@ -9,6 +10,8 @@ import { failureOf, failures } from '../pipeline/failures.ts';
 import { refresh } from './publisher.ts';
 import type { JobRun, Parked } from './run.ts';
 import type { Pipeline } from './state.ts';
+
+const parkedAttribute = defineSearchAttributeKey('Parked', SearchAttributeType.KEYWORD_LIST);
 
 /**
  * Runs a step until it works. Passing failures are retried inside the activity. One that the author must mend ends the
@@ -65,7 +68,7 @@ function showParked(p: Pipeline): void {
   const causes = [...new Set(p.runs.flatMap(({ parked }) => (parked ? [parked.cause] : [])))].sort();
   if (causes.join() !== p.parkedCauses) {
     p.parkedCauses = causes.join();
-    upsertSearchAttributes({ Parked: causes });
+    upsertSearchAttributes([{ key: parkedAttribute, value: causes.length > 0 ? causes : null }]);
   }
   refresh(p);
 }

@@ -92,7 +92,8 @@ function listen(p: Pipeline): void {
   });
   setHandler(messages.rerun, (command) => startRerun(p, command), {
     description: 'Run one ended job again as a new attempt, or all that have ended.',
-    validator: ({ job }: messages.CommandInput) => requires(p, job, canRerun, 'cannot run again: it has not ended, or its workflow file is wrong'),
+    validator: ({ job }: messages.CommandInput) =>
+      requires(p, job, canRerun, 'cannot run again: it has not ended, or its workflow file is wrong'),
   });
   setHandler(messages.retryStep, (command) => retry(p, command), {
     description: 'Try a parked step again, for one job or for all that wait.',
@@ -126,7 +127,8 @@ function cancelJobs(p: Pipeline, { job, by }: messages.CommandInput): string {
 async function resume(p: Pipeline): Promise<boolean> {
   const { originalExecutionRunId: token } = workflowInfo();
   let found = await p.acts.reopen({ pipeline: p.id, epoch: p.epoch, token });
-  if (!found.claimed && p.heard > 0) found = await p.acts.reopen({ pipeline: p.id, epoch: p.epoch, token, fresh: true });
+  if (!found.claimed && p.heard > 0)
+    found = await p.acts.reopen({ pipeline: p.id, epoch: p.epoch, token, fresh: true });
   if (!found.claimed) return false;
   p.epoch = Math.max(p.epoch, found.epoch);
   for (const { name, kept } of found.jobs) {

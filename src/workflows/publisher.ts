@@ -9,7 +9,7 @@ export async function publisher(p: Pipeline): Promise<void> {
   for (let n = 1; ; n += 1) {
     await condition(() => p.closing || p.resendDue || unpublished(p).length > 0);
     if (p.closing) return;
-    const changed = unpublished(p).map((run) => ({ run, fact: toShow(run) }));
+    const changed = unpublished(p).map((run) => ({ run, fact: toShow(run), key: showKey(toShow(run), run.note) }));
     const resend = p.resendDue;
     p.publishing = true;
     const statuses = changed.map(({ run, fact }) => ({
@@ -22,10 +22,13 @@ export async function publisher(p: Pipeline): Promise<void> {
       state: keep(run),
     }));
     await p.acts.publish.executeWithOptions(
-      { activityId: `publish:${p.epoch}.${n}`, summary: resend && changed.length === 0 ? 'once more' : summary(statuses) },
+      {
+        activityId: `publish:${p.epoch}.${n}`,
+        summary: resend && changed.length === 0 ? 'once more' : summary(statuses),
+      },
       [{ pipeline: p.id, statuses, ...(resend ? { resend } : {}) }],
     );
-    for (const { run, fact } of changed) run.shown = showKey(fact);
+    for (const { run, key } of changed) run.shown = key;
     p.firstShown ??= Date.now();
     if (resend) {
       p.resent = true;
@@ -61,14 +64,19 @@ export const viewOf = (p: Pipeline): PipelineView => ({
 
 /** What a person sees in the Temporal UI. Costs no history. */
 export function refresh(p: Pipeline): void {
-  const rows = viewOf(p).jobs.map(({ job, attempt, status, build, error, parked, note }) =>
-    `| ${[job, String(attempt), status, build ?? '—', parked ?? error ?? note ?? ''].map(cell).join(' | ')} |`,
+  const rows = viewOf(p).jobs.map(
+    ({ job, attempt, status, build, error, parked, note }) =>
+      `| ${[job, String(attempt), status, build ?? '—', parked ?? error ?? note ?? ''].map(cell).join(' | ')} |`,
   );
   const waiting = p.runs.filter(({ parked }) => parked);
   const help = waiting.length
-    ? [`**Parked.** Mend the cause, then send the update \`retryStep\` with \`{"id": "…", "by": "you"}\`, or run \`whorl retry ${p.id}\`.`]
+    ? [
+        `**Parked.** Mend the cause, then send the update \`retryStep\` with \`{"id": "…", "by": "you"}\`, or run \`whorl retry ${p.id}\`.`,
+      ]
     : [];
-  setCurrentDetails(['| job | attempt | status | build | why |', '|---|---|---|---|---|', ...rows, '', ...help].join('\n'));
+  setCurrentDetails(
+    ['| job | attempt | status | build | why |', '|---|---|---|---|---|', ...rows, '', ...help].join('\n'),
+  );
 }
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll(/\s+/g, ' ').slice(0, 300);

@@ -14,7 +14,11 @@ export async function reader(p: Pipeline): Promise<void> {
     const asked = asking(p).map(({ run, build }) => ({ run, build, words: run.words }));
     for (const { run } of asked) run.wantRead = false;
     p.reading = true;
-    const answers = await read(p, n, asked.map(({ build }) => build));
+    const answers = await read(
+      p,
+      n,
+      asked.map(({ build }) => build),
+    );
     for (const { run, build, words } of asked) {
       const seen = answers?.find((answer) => answer.build === build);
       if (seen) hearAnswer(p, run, seen, run.words !== words);

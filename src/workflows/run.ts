@@ -92,7 +92,7 @@ export function takeUp(run: JobRun, kept: Kept): void {
   run.job = merge(run.job, kept.job);
   run.attempts = Math.max(run.attempts, kept.attempts);
   run.note ??= kept.note;
-  run.shown ??= showKey(standing(kept.job));
+  run.shown ??= showKey(standing(kept.job), kept.note);
 }
 
 export const keep = ({ job, attempts, note }: JobRun): Kept => ({ job, attempts, note });
@@ -103,8 +103,9 @@ export function toShow(run: JobRun): Fact {
   return run.parked && !isEnd(fact.status) ? { ...fact, error: parkedText(run.parked) } : fact;
 }
 
-export const showKey = (fact: Fact): string =>
-  JSON.stringify([fact.attempt, fact.epoch, fact.status, fact.error ?? null, fact.exitCode ?? null]);
+/** Tells whether something is to be published: what the forge is told, and what is kept with it for people. */
+export const showKey = (fact: Fact, note: string | null): string =>
+  JSON.stringify([fact.attempt, fact.epoch, fact.status, fact.error ?? null, fact.exitCode ?? null, note]);
 
 export const parkedText = ({ step, message }: Parked): string => `Waiting for the operator (${step}): ${message}`;
 
@@ -155,6 +156,8 @@ export function observe(
 export function settleHeld(run: JobRun, epoch: number, now: number): void {
   for (const [build, { seen, until }] of Object.entries(run.held)) {
     if (until > now || attemptOf(run.job, build) === undefined) continue;
+    // Whatever comes of it, it is no longer held: what stays due for ever would keep the clock from waiting.
+    delete run.held[build];
     const { unsure: _, ...sure } = seen;
     observe(run, sure, 'notice', { epoch, now, unsure: 0 });
   }

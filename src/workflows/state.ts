@@ -33,7 +33,8 @@ export interface Pipeline {
   readonly failure: Trigger<never>;
 }
 
-export const unpublished = (p: Pipeline): JobRun[] => p.runs.filter((run) => run.shown !== showKey(toShow(run)));
+export const unpublished = (p: Pipeline): JobRun[] =>
+  p.runs.filter((run) => run.shown !== showKey(toShow(run), run.note));
 
 /** Nothing is left to do: every job ended, everything is published and sent again, and no build can surface late. */
 export const settled = (p: Pipeline): boolean =>
@@ -42,7 +43,9 @@ export const settled = (p: Pipeline): boolean =>
   p.underWay.size === 0 &&
   p.expecting === null &&
   unpublished(p).length === 0 &&
-  p.runs.every((run) => hasEnded(run) && !run.wantRead && run.owed === null && run.doubts.length === 0 && !anyHeld(run));
+  p.runs.every(
+    (run) => hasEnded(run) && !run.wantRead && run.owed === null && run.doubts.length === 0 && !anyHeld(run),
+  );
 
 /** Failures that still wait for their explanation, of builds that are ours. */
 export const anyHeld = (run: JobRun): boolean =>
@@ -52,7 +55,9 @@ const calm = (p: Pipeline): boolean => !p.publishing && !p.reading;
 
 export function mustContinue(p: Pipeline): boolean {
   const info = workflowInfo();
-  return calm(p) && p.firstShown !== null && (info.continueAsNewSuggested || info.historyLength > p.durations.maxEvents);
+  return (
+    calm(p) && p.firstShown !== null && (info.continueAsNewSuggested || info.historyLength > p.durations.maxEvents)
+  );
 }
 
 /** The jobs that a command means: the one it names, or all. */
@@ -60,7 +65,12 @@ export const targets = (p: Pipeline, job: string | undefined): JobRun[] =>
   job === undefined ? p.runs : p.runs.filter(({ name }) => name === job);
 
 /** For validators: refuses a command that has nothing to act on, saying why. */
-export function requires(p: Pipeline, job: string | undefined, fits: (run: JobRun) => boolean, otherwise: string): void {
+export function requires(
+  p: Pipeline,
+  job: string | undefined,
+  fits: (run: JobRun) => boolean,
+  otherwise: string,
+): void {
   const named = targets(p, job);
   if (named.some(fits)) return;
   const names = p.runs.map(({ name }) => name).join(', ');

@@ -61,7 +61,9 @@ const shapes: Shape[] = [
     name: 'parked-and-retried',
     prepare: (ci) => ci.removePipeline('acme', 'app'),
     async live(whorl, pushed) {
-      await until('it is parked', () => whorl.appview.view(whorl.knot.host, pushed.rkey).jobs['ci.yml']?.error?.includes('operator'));
+      await until('it is parked', () =>
+        whorl.appview.view(whorl.knot.host, pushed.rkey).jobs['ci.yml']?.error?.includes('operator'),
+      );
       whorl.ci.pipeline('acme/app');
       await whorl.command('retry', pushed.id);
       whorl.ci.finish(await only(whorl), 'passed');
@@ -134,9 +136,12 @@ test.each(shapes)('the history of a pipeline replays: $name', async ({ name, opt
 async function runsOf(whorl: Spindle, id: string): Promise<string[]> {
   return until('every run is listed', async () => {
     const runs: { runId: string; at: number }[] = [];
-    for await (const { runId, startTime } of whorl.client.workflow.list({ query: `WorkflowId = '${id}'` })) runs.push({ runId, at: startTime.getTime() });
+    for await (const { runId, startTime } of whorl.client.workflow.list({ query: `WorkflowId = '${id}'` }))
+      runs.push({ runId, at: startTime.getTime() });
     const current = (await whorl.client.workflow.getHandle(id).describe()).runId;
-    return runs.some(({ runId }) => runId === current) && runs.toSorted((a, b) => a.at - b.at).map(({ runId }) => runId);
+    return (
+      runs.some(({ runId }) => runId === current) && runs.toSorted((a, b) => a.at - b.at).map(({ runId }) => runId)
+    );
   });
 }
 

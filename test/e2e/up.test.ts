@@ -18,7 +18,8 @@ async function processesWith(text: string): Promise<string[]> {
   return stdout.split('\n').filter((line) => line.includes(text));
 }
 
-const linkOf = ({ log }: RoleProcess, name: string): string => String(log.find(({ msg }) => msg === 'whorl is up')?.[name]);
+const linkOf = ({ log }: RoleProcess, name: string): string =>
+  String(log.find(({ msg }) => msg === 'whorl is up')?.[name]);
 
 test('whorl up brings its own PostgreSQL and Temporal, keeps what it knows, and leaves nothing running', async () => {
   const dir = await mkdtemp(path.join(tmpdir(), 'whorl-up-'));
@@ -26,11 +27,19 @@ test('whorl up brings its own PostgreSQL and Temporal, keeps what it knows, and 
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
   const knot = await startKnot();
   onTestFinished(() => knot.close());
-  const env = { WHORL_DATA_DIR: dir, TEMPORAL_ADDRESS: '', WHORL_RESEND_AFTER: '300ms', WHORL_FAKE_POLL: '100ms', WHORL_EVENTS_REWIND: '0s' };
+  const env = {
+    WHORL_DATA_DIR: dir,
+    TEMPORAL_ADDRESS: '',
+    WHORL_RESEND_AFTER: '300ms',
+    WHORL_FAKE_POLL: '100ms',
+    WHORL_EVENTS_REWIND: '0s',
+  };
 
   const first = await startRoleProcess('up', env);
   const tool = (...args: string[]) =>
-    promisify(execFile)(process.execPath, [whorl, ...args], { env: { PATH: process.env['PATH'], WHORL_DATA_DIR: dir } });
+    promisify(execFile)(process.execPath, [whorl, ...args], {
+      env: { PATH: process.env['PATH'], WHORL_DATA_DIR: dir },
+    });
   expect((await fetch(linkOf(first, 'webhooks').replace('/webhooks/buildkite', '/healthz'))).status).toBe(200);
   const ready = await fetch(linkOf(first, 'webhooks').replace('/webhooks/buildkite', '/readyz'));
   expect({ status: ready.status, body: await ready.json() }).toMatchObject({

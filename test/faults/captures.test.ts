@@ -28,7 +28,10 @@ beforeAll(async () => {
 
 /** A spindle whose knot has the recorded history; only the host is the simulator's. */
 async function replaying(options: SpindleOptions): Promise<Spindle> {
-  const whorl = await spindle({ buildkite: { clock: 'auto', pace: 30, pipelines: ['acme/whorl-demo', 'acme/lint'] }, ...options });
+  const whorl = await spindle({
+    buildkite: { clock: 'auto', pace: 30, pipelines: ['acme/whorl-demo', 'acme/lint'] },
+    ...options,
+  });
   whorl.knot.replay(lines.map((line) => line.replaceAll('127.0.0.1:5555', whorl.knot.host)));
   await pinRepo(whorl.sql, { knot: whorl.knot.host, ...repo, since });
   return whorl;

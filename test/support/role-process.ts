@@ -13,7 +13,10 @@ export interface RoleProcess {
 }
 
 /** Starts a role as an operator does, as a process of its own. It is killed at the end of the test at the latest. */
-export async function startRoleProcess(role: 'ingest' | 'worker' | 'server' | 'up', env: Record<string, string>): Promise<RoleProcess> {
+export async function startRoleProcess(
+  role: 'ingest' | 'worker' | 'server' | 'up',
+  env: Record<string, string>,
+): Promise<RoleProcess> {
   const main = path.join(import.meta.dirname, '../../src/main.ts');
   const child = spawn(process.execPath, [main, role], {
     env: {

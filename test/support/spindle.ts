@@ -85,7 +85,8 @@ export interface Pushed {
   ended(): Promise<unknown>;
 }
 
-export const buildkiteFile = (pipeline = 'app'): string => `engine: tack\ntack:\n  buildkite:\n    pipeline: ${pipeline}\n`;
+export const buildkiteFile = (pipeline = 'app'): string =>
+  `engine: tack\ntack:\n  buildkite:\n    pipeline: ${pipeline}\n`;
 
 /** A whole spindle in this process, on real PostgreSQL and Temporal, with a simulated knot, CI and appview. Ends with the test. */
 export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
@@ -97,7 +98,11 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
   const database = await freshDatabase({ max: 20 });
   stops.push(() => database.drop());
   const { sql } = database;
-  const ci = await startBuildkite({ clock: 'manual', pipelines: ['acme/app', 'acme/lint', 'acme/whorl-demo'], ...options.buildkite });
+  const ci = await startBuildkite({
+    clock: 'manual',
+    pipelines: ['acme/app', 'acme/lint', 'acme/whorl-demo'],
+    ...options.buildkite,
+  });
   stops.push(() => ci.close());
   const knot = await startKnot(options.knot);
   stops.push(() => knot.close());
@@ -122,7 +127,12 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
   });
   const config: Config = { ...read, durations: { ...quick, ...options.durations } };
   const log = createLogger({ level: process.env['WHORL_LOG_LEVEL'] ?? 'silent', format: 'json' });
-  const deps: RoleDeps = { config, sql, log, temporal: temporalOn(inject('temporalAddress'), inject('temporalNamespace')) };
+  const deps: RoleDeps = {
+    config,
+    sql,
+    log,
+    temporal: temporalOn(inject('temporalAddress'), inject('temporalNamespace')),
+  };
   const client = new Client({
     connection: await Connection.connect({ address: inject('temporalAddress') }),
     namespace: inject('temporalNamespace'),
@@ -133,7 +143,10 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
     const started =
       role === 'worker'
         ? await startWorker(deps, { bundlePath: inject('workflowBundlePath'), graceMs: 2_000 })
-        : await startIngest(deps, { ...options.ingest, knots: { drainIdleMs: 200, redialMinMs: 50, ...options.ingest?.knots } });
+        : await startIngest(deps, {
+            ...options.ingest,
+            knots: { drainIdleMs: 200, redialMinMs: 50, ...options.ingest?.knots },
+          });
     let stopped: Promise<void> | undefined;
     const stop = () => (stopped ??= started.stop());
     stops.push(stop);
@@ -186,7 +199,21 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
     });
   };
 
-  return { config, deps, sql, databaseUrl: database.url, knot, ci, appview, client, url: face.url, start, push, command, close };
+  return {
+    config,
+    deps,
+    sql,
+    databaseUrl: database.url,
+    knot,
+    ci,
+    appview,
+    client,
+    url: face.url,
+    start,
+    push,
+    command,
+    close,
+  };
 }
 
 /** The resend shows a status again; a reader sees a change only once. */

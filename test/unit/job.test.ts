@@ -24,7 +24,12 @@ const error = fc.option(fc.constantFrom('it broke', 'waiting for approval'), { n
 const optional = <T>(key: string, value: T | undefined) => (value === undefined ? {} : { [key]: value });
 const word = fc
   .record({ epoch: fc.nat(2), status, at, error, exitCode: fc.option(fc.nat(3), { nil: undefined }) })
-  .map(({ error: text, exitCode, ...rest }): Word => ({ ...rest, by: 'ci', ...optional('error', text), ...optional('exitCode', exitCode) }));
+  .map(({ error: text, exitCode, ...rest }): Word => ({
+    ...rest,
+    by: 'ci',
+    ...optional('error', text),
+    ...optional('exitCode', exitCode),
+  }));
 const attempt = fc.integer({ min: 1, max: 3 });
 const fact = fc
   .record({ attempt, epoch: fc.nat(2), status, error })
@@ -32,7 +37,9 @@ const fact = fc
 // Attempt n runs as build n or is not bound: the database sees to it that there is one binding for each attempt.
 const step: fc.Arbitrary<Step> = fc.oneof(
   fact.map((value): Step => ({ kind: 'say', fact: value })),
-  fc.record({ build: fc.constantFrom('b1', 'b2', 'b3', 'stranger'), word }).map((value): Step => ({ kind: 'hear', ...value })),
+  fc
+    .record({ build: fc.constantFrom('b1', 'b2', 'b3', 'stranger'), word })
+    .map((value): Step => ({ kind: 'hear', ...value })),
   attempt.map((n): Step => ({ kind: 'bind', attempt: n, build: `b${n}` })),
 );
 
@@ -52,7 +59,9 @@ describe('facts fold to the same end', () => {
   test('however often each comes', () => {
     fc.assert(
       fc.property(
-        fc.array(step, { maxLength: 8 }).chain((steps) => fc.tuple(fc.constant(steps), shuffled([...steps, ...steps, ...steps]))),
+        fc
+          .array(step, { maxLength: 8 })
+          .chain((steps) => fc.tuple(fc.constant(steps), shuffled([...steps, ...steps, ...steps]))),
         ([steps, repeated]) => {
           expect(standing(fold(repeated))).toEqual(standing(fold(steps)));
         },
@@ -136,7 +145,9 @@ describe('an end that is contradicted', () => {
   });
 
   test('is not contradicted by the same end with its milliseconds', () => {
-    expect(interpret(ended, { build: 'b1', status: 'failed', at: 5999, exitCode: 1 }, 'read', 0)).toMatchObject({ word: { epoch: 0 } });
+    expect(interpret(ended, { build: 'b1', status: 'failed', at: 5999, exitCode: 1 }, 'read', 0)).toMatchObject({
+      word: { epoch: 0 },
+    });
   });
 
   test('uses the epoch that the pipeline is in already', () => {

@@ -11,12 +11,23 @@ const planners = {
 const plan = (raw: string) => planJob('ci.yml', raw, planners);
 
 test('the first key under tack picks the provider, as tack reads it', () => {
-  expect(plan('tack:\n  buildkite:\n    pipeline: app\n  fake: {}\n')).toEqual({ name: 'ci.yml', provider: 'buildkite', target: { pipeline: 'app' } });
-  expect(plan('tack:\n  fake: {}\n  buildkite:\n    pipeline: app\n')).toEqual({ name: 'ci.yml', provider: 'fake', target: null });
+  expect(plan('tack:\n  buildkite:\n    pipeline: app\n  fake: {}\n')).toEqual({
+    name: 'ci.yml',
+    provider: 'buildkite',
+    target: { pipeline: 'app' },
+  });
+  expect(plan('tack:\n  fake: {}\n  buildkite:\n    pipeline: app\n')).toEqual({
+    name: 'ci.yml',
+    provider: 'fake',
+    target: null,
+  });
 });
 
 test('what the forge reads is left alone', () => {
-  expect(plan('engine: nixery\nwhen:\n  - event: push\nsteps: []\ntack: {fake: {}}')).toMatchObject({ provider: 'fake', target: null });
+  expect(plan('engine: nixery\nwhen:\n  - event: push\nsteps: []\ntack: {fake: {}}')).toMatchObject({
+    provider: 'fake',
+    target: null,
+  });
 });
 
 test.each([
@@ -29,7 +40,13 @@ test.each([
   ['tack:\n  jenkins: {}\n', /asks for the CI "jenkins".*It has: buildkite, fake/],
   ['tack:\n  constructor: {}\n', /asks for the CI "constructor"/],
   ['tack:\n  buildkite: {}\n', /ci\.yml: "tack\.buildkite\.pipeline" is missing/],
-  [`a: &a [x,x,x,x,x,x,x,x,x]\n${'bcdefgh'.split('').map((key, n) => `${key}: &${key} [${`*${'abcdefg'[n]},`.repeat(9)}]`).join('\n')}\ntack: {fake: *h}`, /cannot be read/],
+  [
+    `a: &a [x,x,x,x,x,x,x,x,x]\n${'bcdefgh'
+      .split('')
+      .map((key, n) => `${key}: &${key} [${`*${'abcdefg'[n]},`.repeat(9)}]`)
+      .join('\n')}\ntack: {fake: *h}`,
+    /cannot be read/,
+  ],
   [`# ${'x'.repeat(300_000)}`, /larger than 256 KiB/],
 ])('a file that is wrong gets a sentence for its author: %.40s', (raw, sentence) => {
   const planned = plan(raw);
@@ -38,5 +55,7 @@ test.each([
 });
 
 test('a title for people', () => {
-  expect(titleOf({ kind: 'pull_request', branch: 'feature/x', commit: 'c132516e9745a0ed0666e03d6a0a1d8d2b5a76bc' })).toBe('pull request feature/x @ c132516');
+  expect(
+    titleOf({ kind: 'pull_request', branch: 'feature/x', commit: 'c132516e9745a0ed0666e03d6a0a1d8d2b5a76bc' }),
+  ).toBe('pull request feature/x @ c132516');
 });

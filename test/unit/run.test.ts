@@ -1,0 +1,84 @@
+import { describe, expect, test } from 'vitest';
+import { standing } from '../../src/pipeline/job.ts';
+import type { Observation } from '../../src/pipeline/words.ts';
+import { bound, newRun, observe, settleHeld, takeUp, keep, toShow } from '../../src/workflows/run.ts';
+
+const at = (now: number) => ({ epoch: 0, now, unsure: 1_000 });
+const failed: Observation = { build: 'b1', status: 'failed', at: 5_000, unsure: true };
+
+describe('a failure that only a read can explain', () => {
+  test('asks for the read and is not believed before', () => {
+    const run = newRun({ name: 'ci.yml' }, 0, 1_000);
+    bound(run, 1, 'b1');
+    observe(run, failed, 'notice', at(100));
+    expect(run.wantRead).toBe(true);
+    expect(standing(run.job).status).toBe('pending');
+  });
+
+  test('is taken as told when the read does not come in time', () => {
+    const run = newRun({ name: 'ci.yml' }, 0, 1_000);
+    bound(run, 1, 'b1');
+    observe(run, failed, 'notice', at(100));
+    settleHeld(run, 0, 1_000);
+    expect(standing(run.job).status).toBe('pending');
+    settleHeld(run, 0, 1_100);
+    expect(standing(run.job).status).toBe('failed');
+    expect(run.held).toEqual({});
+  });
+
+  test('is not held for ever when it contradicts an end, which only a read may do', () => {
+    const run = newRun({ name: 'ci.yml' }, 0, 1_000);
+    bound(run, 1, 'b1');
+    observe(run, { build: 'b1', status: 'success', at: 1_000 }, 'read', at(0));
+    observe(run, failed, 'notice', at(100));
+    settleHeld(run, 0, 5_000);
+    expect(run.held).toEqual({});
+    expect(standing(run.job).status).toBe('success');
+    expect(run.wantRead).toBe(true);
+  });
+
+  test('of a build that is not bound yet is read when it is', () => {
+    const run = newRun({ name: 'ci.yml' }, 0, 1_000);
+    observe(run, failed, 'notice', at(100));
+    expect(run.wantRead).toBe(false);
+    bound(run, 1, 'b1');
+    expect(run.wantRead).toBe(true);
+  });
+});
+
+test('what an earlier attempt does asks for nothing any more', () => {
+  const run = newRun({ name: 'ci.yml' }, 0, 1_000);
+  bound(run, 1, 'b1');
+  observe(run, { build: 'b1', status: 'failed', at: 1_000 }, 'read', at(0));
+  bound(run, 2, 'b2');
+  observe(run, { build: 'b2', status: 'running', at: 0 }, 'read', at(0));
+  observe(run, { build: 'b1', status: 'running', at: 0 }, 'notice', at(10));
+  expect(run.wantRead).toBe(false);
+  expect(standing(run.job)).toMatchObject({ attempt: 2, status: 'running' });
+});
+
+test('a file that is wrong fails at once, with the sentence for its author', () => {
+  const run = newRun({ name: 'ci.yml', refusal: 'ci.yml is not valid YAML.' }, 0, 1_000);
+  expect(toShow(run)).toMatchObject({ attempt: 1, status: 'failed', error: 'ci.yml is not valid YAML.' });
+});
+
+test('a job that waits for the operator is pending, and says why', () => {
+  const run = newRun({ name: 'ci.yml' }, 0, 1_000);
+  run.parked = { step: 'create', cause: 'CredentialsRejected', message: 'The token is not accepted.', since: 0 };
+  expect(toShow(run)).toMatchObject({
+    status: 'pending',
+    error: expect.stringMatching(/operator.*token is not accepted/),
+  });
+});
+
+test('what was published is not published again by the next opening', () => {
+  const first = newRun({ name: 'ci.yml' }, 0, 1_000);
+  bound(first, 1, 'b1');
+  observe(first, { build: 'b1', status: 'success', at: 1_000 }, 'read', at(0));
+  const again = newRun({ name: 'ci.yml', kept: keep(first) }, 9_000, 1_000);
+  expect(standing(again.job)).toEqual(standing(first.job));
+  const shown = again.shown;
+  takeUp(again, keep(first));
+  expect(again.shown).toBe(shown);
+  expect(shown).toContain('success');
+});
