@@ -110,8 +110,12 @@ async function save(name: string, history: History): Promise<void> {
   await writeFile(path.join(dir, `${name}.json`), `${JSON.stringify(JSON.parse(historyToJSON(history)), anonymous)}\n`);
 }
 
-/** Identities name the machine that recorded. */
-const anonymous = (key: string, value: unknown): unknown => (key === 'identity' ? 'whorl' : value);
+/** Identities, sticky queues and stack traces name the machine that recorded. */
+const anonymous = (key: string, value: unknown): unknown => {
+  if (typeof value !== 'string') return value;
+  if (key === 'stackTrace') return '';
+  return key === 'identity' || value.startsWith('whorl@') ? 'whorl' : value;
+};
 
 type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>;
 
