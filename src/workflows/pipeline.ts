@@ -105,7 +105,7 @@ function listen(p: Pipeline): void {
 function hear(p: Pipeline, { job, seen, rebuild }: messages.Notice): void {
   const run = p.runs.find(({ name }) => name === job);
   if (!run) return;
-  if (rebuild && !run.job.builds[seen.build]) adopt(p, run, rebuild);
+  if (rebuild) adopt(p, run, rebuild);
   p.epoch = observe(run, seen, 'notice', { epoch: p.epoch, now: Date.now(), unsure: p.durations.unsure });
   run.quiet = run.pollMs ?? p.durations.silence;
   const known = Object.values(run.job.bound).includes(seen.build);

@@ -55,10 +55,12 @@ const calm = (p: Pipeline): boolean => !p.publishing && !p.reading;
 
 export function mustContinue(p: Pipeline): boolean {
   const info = workflowInfo();
-  return (
-    calm(p) && p.firstShown !== null && (info.continueAsNewSuggested || info.historyLength > p.durations.maxEvents)
-  );
+  const long = info.continueAsNewSuggested || info.historyLength > p.durations.maxEvents;
+  return long && calm(p) && p.firstShown !== null && !adopting(p);
 }
+
+/** The next run would not know what is to be adopted; everything else that is under way it begins again. */
+const adopting = (p: Pipeline): boolean => [...p.underWay].some((work) => work.startsWith('adopt:'));
 
 /** The jobs that a command means: the one it names, or all. */
 export const targets = (p: Pipeline, job: string | undefined): JobRun[] =>
