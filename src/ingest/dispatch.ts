@@ -9,10 +9,15 @@ import type { Lease, Running } from './leases.ts';
 
 /** Everything of one pipeline that waits, worked on in order: its trigger, then what webhooks told, then commands. */
 interface Batch {
+  /** Names of all its rows. */
+  rows: string[];
   triggers: work.OpenTrigger[];
   deliveries: work.OpenDelivery[];
   commands: work.OpenCommand[];
 }
+
+type Kind = 'triggers' | 'deliveries' | 'commands';
+const allKinds: readonly Kind[] = ['triggers', 'deliveries', 'commands'];
 
 /** The CI's per-step events of one pipeline reach its workflow at most this often, ms. */
 const stepEventsEvery = 5_000;
@@ -27,13 +32,21 @@ export const dispatchSources = (): string[] => Array.from({ length: shares }, (_
 export function dispatchShare(deps: DispatchDeps, source: string, lease: Lease): Running {
   const { sql, log, concurrency, pollEveryMs = 5_000 } = deps;
   const share = Number(source.slice('dispatch/'.length));
-  const underWay = new Map<string, Promise<void>>();
+  const running = new Set<Promise<void>>();
+  /** Pipelines whose trigger or command is under way: nothing else of theirs begins meanwhile. */
+  const reserved = new Set<string>();
+  /** Rows under way, and rows that a look which began before they were settled may still find. */
+  const carried = new Set<string>();
+  const settled: string[] = [];
   /** When each pipeline was last told something; the oldest are forgotten. */
   const told = new Map<string, number>();
   const timers = new Set<NodeJS.Timeout>();
   let stopped = false;
   let looking: Promise<void> | undefined;
-  let again = false;
+  /** Kinds of rows to look for next. */
+  const wanted = new Set<Kind>();
+  /** Something had to wait for what is under way. */
+  let left = false;
 
   const wakeIn = (ms: number): void => {
     const timer = setTimeout(() => {
@@ -43,53 +56,64 @@ export function dispatchShare(deps: DispatchDeps, source: string, lease: Lease):
     timers.add(timer);
   };
 
-  const wake = (): void => {
+  const wake = (kinds: readonly Kind[] = allKinds): void => {
     if (stopped || lease.signal.aborted) return;
-    again = true;
+    for (const kind of kinds) wanted.add(kind);
     looking ??= look().finally(() => {
       looking = undefined;
-      if (again) wake();
+      if (wanted.size > 0) wake([]);
     });
   };
 
   const look = async (): Promise<void> => {
-    again = false;
+    const now = new Set(wanted);
+    wanted.clear();
+    left = false;
+    for (const row of settled.splice(0)) carried.delete(row);
     try {
       const [triggers, deliveries, commands] = await Promise.all([
-        work.openTriggers(sql, share, fetchLimit),
-        work.openDeliveries(sql, share, fetchLimit),
-        work.openCommands(sql, share, fetchLimit),
+        now.has('triggers') ? work.openTriggers(sql, share, fetchLimit) : [],
+        now.has('deliveries') ? work.openDeliveries(sql, share, fetchLimit) : [],
+        now.has('commands') ? work.openCommands(sql, share, fetchLimit) : [],
       ]);
       const foreign = deliveries.filter(({ route }) => route === null);
       if (foreign.length > 0) await dropForeign(foreign);
-      for (const [pipeline, batch] of group(triggers, deliveries, commands)) {
-        if (stopped || lease.signal.aborted || underWay.size >= concurrency) break;
-        if (!underWay.has(pipeline)) begin(pipeline, batch);
+      left = [triggers, deliveries, commands].some((rows) => rows.length === fetchLimit);
+      for (const [pipeline, batch] of group(triggers, deliveries, commands, (row) => !carried.has(row))) {
+        if (stopped || lease.signal.aborted) break;
+        if (reserved.has(pipeline) || running.size >= concurrency) left = true;
+        else if (!onlySteps(batch) || mayTellSteps(pipeline)) begin(pipeline, batch);
       }
     } catch (error) {
       log.warn({ err: error, share }, 'dispatch cannot look into the inbox');
-      again = false;
       wakeIn(1_000);
     }
   };
 
+  /** What webhooks tell needs no order and may overtake itself; what starts or commands a pipeline goes alone. */
   const begin = (pipeline: string, batch: Batch): void => {
+    const alone = batch.triggers.length + batch.commands.length > 0;
+    if (alone) reserved.add(pipeline);
+    for (const row of batch.rows) carried.add(row);
     const done = carry(pipeline, batch).finally(() => {
-      underWay.delete(pipeline);
-      wake();
+      running.delete(done);
+      if (alone) reserved.delete(pipeline);
+      settled.push(...batch.rows);
+      if (left) wake();
     });
-    underWay.set(pipeline, done);
+    running.add(done);
   };
 
   const carry = async (pipeline: string, batch: Batch): Promise<void> => {
     for (const trigger of batch.triggers) {
       await orLater({ trigger }, trigger.tries, pipeline, () => dispatchTrigger(deps, trigger));
     }
-    const ready = holdBackSteps(pipeline, batch.deliveries);
-    if (ready.length > 0) {
-      const tries = Math.max(...ready.map((row) => row.tries));
-      await orLater({ deliveries: ready.map(({ id }) => id) }, tries, pipeline, () =>
-        dispatchDeliveries(deps, pipeline, ready),
+    const { deliveries } = batch;
+    if (deliveries.length > 0) {
+      tell(pipeline);
+      const tries = Math.max(...deliveries.map((row) => row.tries));
+      await orLater({ deliveries: deliveries.map(({ id }) => id) }, tries, pipeline, () =>
+        dispatchDeliveries(deps, pipeline, deliveries),
       );
     }
     for (const command of batch.commands) {
@@ -118,27 +142,23 @@ export function dispatchShare(deps: DispatchDeps, source: string, lease: Lease):
     }
   };
 
-  const holdBackSteps = (pipeline: string, rows: work.OpenDelivery[]): work.OpenDelivery[] => {
-    if (rows.length === 0) return rows;
-    const now = Date.now();
-    const last = told.get(pipeline) ?? now;
-    const wait = last + stepEventsEvery - now;
-    if (wait > 0 && rows.every(({ event }) => event.startsWith('job.'))) {
-      if (!told.has(pipeline)) remember(pipeline, now);
-      wakeIn(wait);
-      return [];
-    }
-    remember(pipeline, now);
-    return rows;
+  /** Whether the pipeline has not been told anything for a while; if it has, its steps are looked at again then. */
+  const mayTellSteps = (pipeline: string): boolean => {
+    const last = told.get(pipeline) ?? tell(pipeline);
+    const wait = last + stepEventsEvery - Date.now();
+    if (wait > 0) wakeIn(wait);
+    return wait <= 0;
   };
 
-  const remember = (pipeline: string, now: number): void => {
+  const tell = (pipeline: string): number => {
+    const now = Date.now();
     told.delete(pipeline);
     told.set(pipeline, now);
     for (const oldest of told.keys()) {
       if (told.size <= 10_000) break;
       told.delete(oldest);
     }
+    return now;
   };
 
   const dropForeign = async (rows: work.OpenDelivery[]): Promise<void> => {
@@ -152,9 +172,11 @@ export function dispatchShare(deps: DispatchDeps, source: string, lease: Lease):
   };
 
   const listener = listen(sql, ['inbox'], (_channel, payload) => {
-    if (payload === '' || Number(payload) === share) wake();
+    const [of, kind] = payload.split(' ');
+    if (payload === '') wake();
+    else if (Number(of) === share) wake(allKinds.filter((known) => known === kind || kind === undefined));
   });
-  const poll = setInterval(wake, pollEveryMs);
+  const poll = setInterval(() => wake(), pollEveryMs);
   wake();
 
   return {
@@ -164,25 +186,34 @@ export function dispatchShare(deps: DispatchDeps, source: string, lease: Lease):
       for (const timer of timers) clearTimeout(timer);
       await listener.close();
       await looking;
-      await Promise.all(underWay.values());
+      await Promise.all(running);
     },
   };
 }
+
+const onlySteps = ({ triggers, deliveries, commands }: Batch): boolean =>
+  triggers.length + commands.length === 0 && deliveries.every(({ event }) => event.startsWith('job.'));
 
 function group(
   triggers: work.OpenTrigger[],
   deliveries: work.OpenDelivery[],
   commands: work.OpenCommand[],
+  isFree: (row: string) => boolean,
 ): Map<string, Batch> {
   const batches = new Map<string, Batch>();
-  const of = (pipeline: string): Batch => {
-    const batch = batches.get(pipeline) ?? { triggers: [], deliveries: [], commands: [] };
+  const of = (pipeline: string | null, row: string): Batch | undefined => {
+    if (pipeline === null || !isFree(row)) return undefined;
+    const batch = batches.get(pipeline) ?? { rows: [], triggers: [], deliveries: [], commands: [] };
     batches.set(pipeline, batch);
+    batch.rows.push(row);
     return batch;
   };
-  for (const row of triggers) of(pipelineId(row.knot, row.rkey)).triggers.push(row);
-  for (const row of deliveries) if (row.pipeline !== null) of(row.pipeline).deliveries.push(row);
-  for (const row of commands) of(row.pipeline).commands.push(row);
+  for (const row of triggers) {
+    const id = pipelineId(row.knot, row.rkey);
+    of(id, `trigger ${row.nsid} ${id}`)?.triggers.push(row);
+  }
+  for (const row of deliveries) of(row.pipeline, `delivery ${row.id}`)?.deliveries.push(row);
+  for (const row of commands) of(row.pipeline, `command ${row.id}`)?.commands.push(row);
   return batches;
 }
 

@@ -19,7 +19,7 @@ export async function insertCommand(sql: Sql, { id, pipeline, kind, job, by }: N
     with asked as (
       insert into commands (id, share, pipeline, kind, job, by)
       values (${id}, ${share}, ${pipeline}, ${kind}, ${job ?? null}, ${by}) on conflict do nothing returning share
-    ) select pg_notify('inbox', share::text) from asked`;
+    ) select pg_notify('inbox', share || ' commands') from asked`;
 }
 
 export interface CommandResult {

@@ -44,7 +44,7 @@ async function insertDelivery(sql: Sql, provider: string, delivery: Delivery): P
       on conflict (provider, key) do nothing
       returning share
     )
-    select judged.ours, stored.share is not null as stored, pg_notify('inbox', stored.share::text)
+    select judged.ours, stored.share is not null as stored, pg_notify('inbox', stored.share || ' deliveries')
     from judged left join stored on true`;
   return row.stored ? 'stored' : row.ours ? 'known' : 'foreign';
 }

@@ -73,7 +73,7 @@ export async function intake(sql: Sql, { knot, source, epoch, triggers, position
       from mine where cursors.source = ${source}
       returning 1
     ),
-    told as (select pg_notify('inbox', share::text) from (select distinct share from added where state = 'new') s)
+    told as (select pg_notify('inbox', share || ' triggers') from (select distinct share from added where state = 'new') s)
     select
       exists (select from mine) as mine,
       exists (select from moved) as moved,

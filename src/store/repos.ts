@@ -31,7 +31,7 @@ export async function pinRepo(sql: Sql, repo: RepoKey & { since?: Date | undefin
         and body -> 'triggerMetadata' -> 'repo' ->> 'repo' = ${name}
       returning share
     ),
-    told as (select pg_notify('inbox', share::text) from (select distinct share from due) s)
+    told as (select pg_notify('inbox', share || ' triggers') from (select distinct share from due) s)
     select pg_notify('repos', ${knot}), (select count(*) from told)`;
 }
 

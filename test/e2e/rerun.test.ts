@@ -96,7 +96,7 @@ test.concurrent('a rerun that is carried twice makes one attempt, while it runs 
   /** As after a crash of dispatch before it noted the answer. */
   const again = async () => {
     await whorl.sql`update commands set state = 'new', due_at = clock_timestamp() where id = ${id}`;
-    await whorl.sql`select pg_notify('inbox', share::text) from commands where id = ${id}`;
+    await whorl.sql`select pg_notify('inbox', share || ' commands') from commands where id = ${id}`;
     return result();
   };
 
