@@ -4,10 +4,10 @@ import type { Logger } from 'pino';
 import { runKey } from '../pipeline/ids.ts';
 import { isEnd } from '../pipeline/status.ts';
 import { ProviderError } from '../providers/errors.ts';
-import type { Built, Provider } from '../providers/provider.ts';
+import type { Built, BuildSpec, Provider } from '../providers/provider.ts';
 import * as store from '../store/builds.ts';
 import type { Sql } from '../store/db.ts';
-import type { Activities, AttemptInput } from '../workflows/contract.ts';
+import type { Activities, AttemptInput, Created } from '../workflows/contract.ts';
 
 export interface BuildDeps {
   sql: Sql;
@@ -16,6 +16,8 @@ export interface BuildDeps {
 }
 
 type Loaded = NonNullable<Awaited<ReturnType<typeof store.loadAttempt>>>;
+/** A POST for which a row was written. */
+type OpenPost = { id: bigint; nonce: string; postedAt: Date; spec: BuildSpec };
 type BuildActivities = Pick<Activities, 'create' | 'search' | 'stop' | 'adopt' | 'read'>;
 
 /** Everything that touches builds at a CI. Each may run any number of times, and two at once. */
@@ -75,56 +77,62 @@ export function buildActivities({ sql, providers, log }: BuildDeps): BuildActivi
     return ours ?? boundBuild(loaded);
   };
 
-  const post = async (key: AttemptInput, loaded: Loaded): Promise<Built | undefined> => {
-    const { attempt } = loaded;
-    const provider = providerOf(attempt.spec.provider);
-    const nonce = randomUUID();
-    const row = await store.openPost(sql, key, { provider: provider.name, nonce, posts: attempt.posts });
-    if (!row)
-      throw ApplicationFailure.create({
-        message: 'Another process is creating this build.',
-        type: 'Transient',
-        nextRetryDelay: 500,
-      });
-    const request = {
-      runKey: runKey(key.pipeline, key.job, key.attempt),
-      nonce,
-      postedAt: row.postedAt,
-      spec: attempt.spec,
-    };
+  /** One POST, for which there is a row. Undefined when its build came too late to be the attempt's. */
+  const post = async (key: AttemptInput, row: OpenPost): Promise<Built | undefined> => {
     let built: Built;
     try {
-      built = await provider.create(request, cancellationSignal());
+      const request = { ...row, runKey: runKey(key.pipeline, key.job, key.attempt) };
+      built = await providerOf(row.spec.provider).create(request, cancellationSignal());
     } catch (error) {
       if (error instanceof ProviderError && !error.ambiguous) await store.refusePost(sql, row.id);
       throw error;
     }
     if (await store.bindBuild(sql, key, row.id, built.ref)) return built;
-    await cancelExtra(provider, key, built);
+    await cancelExtra(providerOf(row.spec.provider), key, built);
     return undefined;
+  };
+
+  const postAgain = async (key: AttemptInput, { attempt }: Loaded): Promise<Built | undefined> => {
+    const nonce = randomUUID();
+    const { spec, posts } = attempt;
+    const row = await store.openPost(sql, key, { provider: providerOf(spec.provider).name, nonce, posts });
+    if (row) return post(key, { ...row, nonce, spec });
+    throw ApplicationFailure.create({
+      message: 'Another process is creating this build.',
+      type: 'Transient',
+      nextRetryDelay: 500,
+    });
+  };
+
+  const made = (built: Built | undefined, doubt: boolean): Created =>
+    built ? { kind: 'bound', seen: built.seen, doubt } : { kind: 'stopped', doubt: true };
+
+  /** Creates with a history: what is bound already, what was lost, what was stopped. */
+  const createAgain = async (key: AttemptInput, loaded: Loaded, looks: number[]): Promise<Created> => {
+    const { attempt, posts } = loaded;
+    const lost = posts.filter(({ outcome }) => outcome === 'unknown');
+    const doubt = lost.length > 0 || posts.some(({ extra }) => extra);
+
+    const bound = boundBuild(loaded);
+    if (bound) return made(bound, doubt);
+    const last = lost.at(-1);
+    if (last && !providerOf(attempt.spec.provider).capabilities.idempotentCreate) {
+      const found = await reconcile(key, loaded);
+      if (found) return made(found, true);
+      if (attempt.stopped) return { kind: 'stopped', doubt: true };
+      await waitForIndex(sql, last, looks);
+    }
+    if (attempt.stopped) return { kind: 'stopped', doubt };
+    return made(await postAgain(key, loaded), doubt);
   };
 
   return {
     async create({ looks, command, ...key }) {
-      const loaded = await load(key, command);
-      const { attempt, posts } = loaded;
-      const lost = posts.filter(({ outcome }) => outcome === 'unknown');
-      const doubt = lost.length > 0 || posts.some(({ extra }) => extra);
-
-      const bound = boundBuild(loaded);
-      if (bound) return { kind: 'bound', seen: bound.seen, doubt };
-      const last = lost.at(-1);
-      if (last && !providerOf(attempt.spec.provider).capabilities.idempotentCreate) {
-        const found = await reconcile(key, loaded);
-        if (found) return { kind: 'bound', seen: found.seen, doubt: true };
-        if (attempt.stopped) return { kind: 'stopped', doubt: true };
-        await waitForIndex(sql, last, looks);
-      }
-      if (attempt.stopped) return { kind: 'stopped', doubt };
-
       try {
-        const built = await post(key, loaded);
-        return built ? { kind: 'bound', seen: built.seen, doubt } : { kind: 'stopped', doubt: true };
+        const nonce = randomUUID();
+        const row = key.attempt === 1 ? await store.openFirstPost(sql, key, nonce) : undefined;
+        if (!row) return await createAgain(key, await load(key, command), looks);
+        return made(await post(key, { ...row, nonce }), false);
       } catch (error) {
         throw error instanceof ProviderError && error.ambiguous ? lostAnswer(error, looks) : error;
       }

@@ -93,6 +93,32 @@ export async function openPost(
   return row;
 }
 
+/**
+ * The same for the first POST of an attempt, which is nearly every one: the row and what to build, in one statement.
+ * Undefined when there is anything else to consider; nothing was written then.
+ */
+export async function openFirstPost(
+  sql: Sql,
+  { pipeline, job, attempt }: AttemptKey,
+  nonce: string,
+): Promise<{ id: bigint; postedAt: Date; spec: BuildSpec } | undefined> {
+  const [row] = await sql<{ id: bigint; postedAt: Date; spec: BuildSpec }[]>`
+    with mine as (
+      update attempts set posts = 1
+      from jobs
+      where attempts.pipeline = ${pipeline} and job = ${job} and attempts.attempt = ${attempt}
+        and posts = 0 and build is null and cancel_asked_at is null
+        and jobs.pipeline = attempts.pipeline and jobs.name = job and spec is not null
+      returning spec, provider
+    ), post as (
+      insert into builds (pipeline, job, attempt, provider, nonce)
+      select ${pipeline}, ${job}, ${attempt}, provider, ${nonce} from mine
+      returning id, posted_at
+    )
+    select id, posted_at as "postedAt", spec from post, mine`;
+  return row;
+}
+
 /** The CI said no: this POST has made nothing. */
 export async function refusePost(sql: Sql, id: bigint): Promise<void> {
   await sql`update builds set outcome = 'refused' where id = ${id} and outcome = 'unknown'`;

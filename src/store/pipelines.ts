@@ -2,7 +2,7 @@ import type { PipelineId } from '../pipeline/ids.ts';
 import { runKey } from '../pipeline/ids.ts';
 import type { Status } from '../pipeline/status.ts';
 import type { BuildSpec, Json } from '../providers/provider.ts';
-import type { Sql } from './db.ts';
+import { relaxed, type Sql } from './db.ts';
 import { jsonText } from './json.ts';
 
 export interface NewPipeline {
@@ -17,7 +17,11 @@ export interface NewPipeline {
   jobs: { name: string; provider: string | null; spec: BuildSpec | null; refusal: string | null }[];
 }
 
-/** Writes down a planned pipeline, its jobs and their first attempts. Done twice it changes nothing. */
+/**
+ * Writes down a planned pipeline, its jobs and their first attempts. Done twice it changes nothing. The disk is not
+ * waited for: the trigger's row is durable and leads here again, and the row before the first POST, for which the disk
+ * is waited for, comes after these in the log.
+ */
 export async function insertPipeline(sql: Sql, pipeline: NewPipeline): Promise<void> {
   const { id, knot, rkey, repo, kind, commit, branch, title } = pipeline;
   const jobs = pipeline.jobs.map((job, position) => ({ ...job, position, run_key: runKey(id, job.name, 1) }));
@@ -35,7 +39,7 @@ export async function insertPipeline(sql: Sql, pipeline: NewPipeline): Promise<v
       on conflict do nothing
     )
     insert into attempts (pipeline, job, attempt, run_key)
-    select ${id}, name, 1, run_key from planned where refusal is null
+    select ${id}, name, 1, run_key from planned, ${relaxed(sql)} where refusal is null
     on conflict do nothing`;
 }
 

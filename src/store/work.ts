@@ -1,6 +1,6 @@
 import type { Observation } from '../pipeline/words.ts';
 import type { BuildRef } from '../providers/provider.ts';
-import type { Sql } from './db.ts';
+import { relaxed, type Sql } from './db.ts';
 
 /** What waits for dispatch, by share. Rows of other shares belong to other owners. */
 
@@ -79,7 +79,7 @@ export async function settleTrigger(
 ): Promise<void> {
   await sql`
     update triggers set state = ${state}, reason = ${reason}, body = null, settled_at = clock_timestamp()
-    where knot = ${knot} and nsid = ${nsid} and rkey = ${rkey} and state in ('new', 'held')`;
+    from ${relaxed(sql)} where knot = ${knot} and nsid = ${nsid} and rkey = ${rkey} and state in ('new', 'held')`;
 }
 
 /** Keeps a trigger of an unknown repository for a while: not knowing is not a no. */
@@ -104,7 +104,7 @@ export async function settleDeliveries(
 ): Promise<void> {
   await sql`
     update deliveries set state = ${state}, reason = ${reason}, settled_at = clock_timestamp()
-    where id = any(${ids.map(String)}::text[]::bigint[]) and state = 'new'`;
+    from ${relaxed(sql)} where id = any(${ids.map(String)}::text[]::bigint[]) and state = 'new'`;
 }
 
 export async function settleCommand(sql: Sql, id: string, state: 'done' | 'refused', result: string): Promise<void> {

@@ -205,6 +205,8 @@ declare
   free timestamptz;
   kept timestamptz;
 begin
+  -- A slot that is lost in a crash costs one request too many, and no caller should wait for the disk for it.
+  perform set_config('synchronous_commit', 'off', true);
   insert into budgets (bucket) values (bucket_) on conflict do nothing;
   select greatest(blocked_until, clock_timestamp()) into free from budgets where bucket = bucket_ for update;
   delete from slots where bucket = bucket_ and at < clock_timestamp() - lap;
