@@ -116,7 +116,7 @@ test('a webhook is committed before it is answered, with picked fields only, and
     'SECRET',
   );
   await until('the notice', () => shares.length > 0);
-  expect(shares).toEqual([String(shareOfPipeline('knot.example', 'p1'))]);
+  expect(shares).toEqual([`${shareOfPipeline('knot.example', 'p1')} deliveries`]);
   await listener.close();
 });
 

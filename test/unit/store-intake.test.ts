@@ -66,7 +66,7 @@ test('triggers and the cursor are stored together, in order, and dispatch is wok
   expect(result).toMatchObject({ mine: true, moved: true, inserted: 3 });
   expect((await stored()).map((row) => row['rkey'])).toEqual(['b', 'a', 'c']);
   expect(await readCursor(db.sql, source)).toEqual({ position: 2n ** 60n, since: new Date(0) });
-  expect((await heard()).toSorted()).toEqual(['inbox:1', 'inbox:2']);
+  expect((await heard()).toSorted()).toEqual(['inbox:1 triggers', 'inbox:2 triggers']);
 });
 
 test('a trigger that is there already stays as it is and wakes nobody, also when it comes twice at once', async () => {
@@ -124,7 +124,7 @@ test('an early trigger keeps its key and reason without a body, and becomes new 
   const result = await intake(db.sql, { knot, source, epoch, triggers: [trigger('a')] });
   expect(result.inserted).toBe(1);
   expect(await stored()).toMatchObject([{ state: 'new', reason: null, body: { a: 1 } }]);
-  expect(await heard()).toEqual(['inbox:1']);
+  expect(await heard()).toEqual(['inbox:1 triggers']);
 });
 
 test('one refused row refuses them all, and its bytes can be kept, once', async () => {

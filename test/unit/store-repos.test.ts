@@ -72,8 +72,8 @@ test('a pin makes the held triggers of this repo due at once, and no others', as
   await pinRepo(db.sql, repo);
 
   expect(await db.sql`select rkey from triggers where due_at <= clock_timestamp()`).toEqual([{ rkey: 'mine' }]);
-  await until('dispatch to be woken', () => notices.includes('inbox:3'));
-  expect(notices.filter((notice) => notice.startsWith('inbox'))).toEqual(['inbox:3']);
+  await until('dispatch to be woken', () => notices.includes('inbox:3 triggers'));
+  expect(notices.filter((notice) => notice.startsWith('inbox'))).toEqual(['inbox:3 triggers']);
 });
 
 test('each knot is wanted since the earliest choice on it', async () => {
