@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
 import { type BuildEvent, type Delivery, lose, type RequestMatch, signature } from '../../sim/buildkite/index.ts';
-import type { Entry, JobView } from '../../sim/appview/book.ts';
+import type { JobView } from '../../sim/appview/book.ts';
 import { type Pushed, secret, type Spindle } from './spindle.ts';
 import { until } from './until.ts';
 
@@ -91,13 +91,6 @@ export function jobOf({ appview, knot }: Spindle, { rkey }: Pick<Pushed, 'rkey'>
   if (!view) throw new Error(`the appview has no status of ${job}`);
   return view;
 }
-
-/** What changed for the appview's user, with the reasons; the status that is sent once more changes nothing. */
-export const changesOf = (view: JobView): Entry[] =>
-  view.history.filter((entry, n, all) => {
-    const before = all[n - 1];
-    return entry.status !== before?.status || entry.error !== before.error || entry.exitCode !== before.exitCode;
-  });
 
 /**
  * Waits for the end, and checks what holds for every pipeline: the workflow is over, the statuses are a way from
