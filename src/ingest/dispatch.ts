@@ -68,7 +68,8 @@ export function dispatchShare(deps: DispatchDeps, source: string, lease: Lease):
   const look = async (): Promise<void> => {
     const now = new Set(wanted);
     wanted.clear();
-    left = false;
+    // Only a look at everything shows that nothing is left.
+    if (now.size === allKinds.length) left = false;
     for (const row of settled.splice(0)) carried.delete(row);
     try {
       const [triggers, deliveries, commands] = await Promise.all([
@@ -78,7 +79,7 @@ export function dispatchShare(deps: DispatchDeps, source: string, lease: Lease):
       ]);
       const foreign = deliveries.filter(({ route }) => route === null);
       if (foreign.length > 0) await dropForeign(foreign);
-      left = [triggers, deliveries, commands].some((rows) => rows.length === fetchLimit);
+      left ||= [triggers, deliveries, commands].some((rows) => rows.length === fetchLimit);
       for (const [pipeline, batch] of group(triggers, deliveries, commands, (row) => !carried.has(row))) {
         if (stopped || lease.signal.aborted) break;
         if (reserved.has(pipeline) || running.size >= concurrency) left = true;

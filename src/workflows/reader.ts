@@ -1,9 +1,9 @@
 import { condition, isCancellation, log } from '@temporalio/workflow';
-import { currentBuild, standing } from '../pipeline/job.ts';
+import { standing } from '../pipeline/job.ts';
 import { isEnd } from '../pipeline/status.ts';
 import type { Observation } from '../pipeline/words.ts';
 import { refresh } from './publisher.ts';
-import { hasEnded, type JobRun, observe } from './run.ts';
+import { hasEnded, type JobRun, observe, toRead } from './run.ts';
 import type { Pipeline } from './state.ts';
 
 /** Asks the CI about the builds that were silent, contradicted their end, or failed for a reason that only it can tell. */
@@ -32,8 +32,8 @@ export async function reader(p: Pipeline): Promise<void> {
 
 function asking(p: Pipeline): { run: JobRun; build: string }[] {
   return p.runs.flatMap((run) => {
-    const build = currentBuild(run.job);
-    return run.wantRead && build !== undefined ? [{ run, build }] : [];
+    const build = toRead(run);
+    return build === undefined ? [] : [{ run, build }];
   });
 }
 

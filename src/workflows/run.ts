@@ -111,6 +111,9 @@ export const parkedText = ({ step, message }: Parked): string => `Waiting for th
 
 export const hasEnded = (run: JobRun): boolean => isEnd(standing(run.job).status);
 
+/** The build that is to be read: the present attempt's. An attempt without a build has nothing to ask about. */
+export const toRead = (run: JobRun): string | undefined => (run.wantRead ? currentBuild(run.job) : undefined);
+
 /** Our own word about an attempt. */
 export function speak(run: JobRun, attempt: number, status: Status, error?: string): void {
   const { epoch } = standing(run.job);

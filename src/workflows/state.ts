@@ -2,7 +2,7 @@ import { ApplicationFailure, type CancellationScope, type Trigger, workflowInfo 
 import type { Durations } from '../pipeline/durations.ts';
 import type { PipelineId } from '../pipeline/ids.ts';
 import type { ActivityCalls } from './activities.ts';
-import { hasEnded, type JobRun, showKey, toShow } from './run.ts';
+import { hasEnded, type JobRun, showKey, toShow, toRead } from './run.ts';
 
 /** The state that the handlers change and the loops watch. */
 export interface Pipeline {
@@ -44,7 +44,8 @@ export const settled = (p: Pipeline): boolean =>
   p.expecting === null &&
   unpublished(p).length === 0 &&
   p.runs.every(
-    (run) => hasEnded(run) && !run.wantRead && run.owed === null && run.doubts.length === 0 && !anyHeld(run),
+    (run) =>
+      hasEnded(run) && toRead(run) === undefined && run.owed === null && run.doubts.length === 0 && !anyHeld(run),
   );
 
 /** Failures that still wait for their explanation, of builds that are ours. */

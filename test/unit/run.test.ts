@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { standing } from '../../src/pipeline/job.ts';
 import type { Observation } from '../../src/pipeline/words.ts';
-import { bound, newRun, observe, settleHeld, takeUp, keep, toShow } from '../../src/workflows/run.ts';
+import { bound, newRun, observe, settleHeld, takeUp, keep, toShow, speak, toRead } from '../../src/workflows/run.ts';
 
 const at = (now: number) => ({ epoch: 0, now, unsure: 1_000 });
 const failed: Observation = { build: 'b1', status: 'failed', at: 5_000, unsure: true };
@@ -55,6 +55,16 @@ test('what an earlier attempt does asks for nothing any more', () => {
   observe(run, { build: 'b1', status: 'running', at: 0 }, 'notice', at(10));
   expect(run.wantRead).toBe(false);
   expect(standing(run.job)).toMatchObject({ attempt: 2, status: 'running' });
+});
+
+test('a read that was wanted does not keep a job open whose new attempt never got a build', () => {
+  const run = newRun({ name: 'ci.yml' }, 0, 1_000);
+  bound(run, 1, 'b1');
+  observe(run, { build: 'b1', status: 'failed', at: 1_000 }, 'read', at(0));
+  observe(run, { build: 'b1', status: 'running', at: 0 }, 'notice', at(10));
+  expect(toRead(run)).toBe('b1');
+  speak(run, 2, 'cancelled', 'Cancelled by somebody.');
+  expect(toRead(run)).toBeUndefined();
 });
 
 test('a file that is wrong fails at once, with the sentence for its author', () => {
