@@ -88,6 +88,23 @@ export const httpUrl = form(
   },
 );
 
+/** Where streams are; none for `off`. */
+export const webSocketUrls = form(
+  'URL, several URLs with commas between, or `off`',
+  'must be ws:// or wss:// URLs without user name, query or fragment, with commas between, or off',
+  (text): string[] | undefined => {
+    if (/^off$/i.test(text)) return [];
+    const urls = text.split(',').map((part) => part.trim());
+    return urls.every(isWebSocketUrl) ? urls : undefined;
+  },
+);
+
+function isWebSocketUrl(text: string): boolean {
+  if (!/^wss?:\/\//i.test(text) || !URL.canParse(text)) return false;
+  const { username, password, search, hash } = new URL(text);
+  return !username && !password && !search && !hash;
+}
+
 /** One host of a list is enough to check the rest of the URL; postgres.js takes several, the URL parser does not. */
 export const postgresUrl = form(
   'URL',

@@ -70,6 +70,14 @@ function configOf(reading: Reading, env: Environment): ToolConfig {
     taskQueue: values.taskQueue,
     dispatch: { concurrency: values.dispatchConcurrency, holdMs: values.holdTime },
     events: { rewindMs: values.eventsRewind },
+    network: { jetstream: values.jetstream, plcUrl: values.plcUrl },
+    logs: {
+      days: values.logDays,
+      maxBytes: values.logSize * 2 ** 20,
+      spaceBytes: values.logSpace * 2 ** 30,
+      colours: values.logColours,
+      secrets: secretsOf(values, reading.live, env),
+    },
     durations: durationsOf(values),
     fake: { pollMs: values.fakePoll },
   };
@@ -87,6 +95,25 @@ function buildkiteOf(values: Values, live: Reading['live']): BuildkiteConfig | u
     ...present('org', values.buildkiteOrg),
     ...present('allow', values.buildkiteAllow),
   };
+}
+
+/** What a log must not show, as it is now: a token that was just replaced counts too. */
+function secretsOf(values: Values, live: Reading['live'], env: Environment): () => readonly string[] {
+  const { buildkiteToken, buildkiteSecrets, databaseUrl } = values;
+  const token = buildkiteToken === undefined ? () => '' : live('buildkiteToken', buildkiteToken);
+  const webhooks = buildkiteSecrets === undefined ? () => [] : live('buildkiteSecrets', buildkiteSecrets);
+  const fixed = [passwordOf(databaseUrl ?? ''), env['TEMPORAL_API_KEY'] ?? ''];
+  return () => [token(), ...webhooks(), ...fixed].filter((secret) => secret !== '');
+}
+
+/** As it is written and as it is meant: a URL has it percent-encoded. */
+function passwordOf(url: string): string {
+  const written = /^[a-z]+:\/\/[^:/@]*:(.*)@/s.exec(url)?.[1] ?? '';
+  try {
+    return decodeURIComponent(written);
+  } catch {
+    return written;
+  }
 }
 
 const durationsOf = (values: Values): Durations => ({

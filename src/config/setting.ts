@@ -1,6 +1,15 @@
 import type { Form } from './forms.ts';
 
-export const groups = ['Identity', 'Addresses', 'Storage', 'Behaviour', 'Buildkite', 'Timing'] as const;
+export const groups = [
+  'Identity',
+  'Addresses',
+  'Storage',
+  'Network',
+  'Behaviour',
+  'Buildkite',
+  'Logs',
+  'Timing',
+] as const;
 
 /** One variable of the environment, described well enough to read it, to print it and to document it. */
 export interface Setting {

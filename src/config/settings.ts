@@ -69,12 +69,66 @@ export const settings = {
     description: 'The folder of the services that `whorl up` runs itself.',
     example: '/var/lib/whorl',
   },
+  jetstream: {
+    name: 'WHORL_JETSTREAM_URL',
+    group: 'Network',
+    form: form.webSocketUrls,
+    default:
+      'wss://jetstream2.us-east.bsky.network/subscribe,wss://jetstream1.us-east.bsky.network/subscribe,wss://jetstream2.us-west.bsky.network/subscribe,wss://jetstream1.us-west.bsky.network/subscribe',
+    description:
+      'Where the records of members and repositories come from: one jetstream, or several with commas between, of which the next is taken when one is gone. `off`: only repositories that are pinned by hand are served.',
+    example: 'wss://jetstream.example.com/subscribe',
+    alias: { name: 'TACK_JETSTREAM_URL' },
+  },
+  plcUrl: {
+    name: 'WHORL_PLC_URL',
+    group: 'Network',
+    form: form.httpUrl,
+    default: 'https://plc.directory',
+    description: 'The directory that says where the account of a `did:plc` lives.',
+    example: 'https://plc.example.com',
+  },
+  logDays: {
+    name: 'WHORL_LOG_DAYS',
+    group: 'Logs',
+    form: form.wholeNumber(1, 3650),
+    default: '30',
+    description: 'How many days the log of a job is kept. The CI may keep it longer.',
+    example: '90',
+  },
+  logSize: {
+    name: 'WHORL_LOG_MIB',
+    group: 'Logs',
+    form: form.wholeNumber(1, 1024),
+    default: '64',
+    description:
+      'How much is kept of one log, in MiB before compression. Of a longer one the middle is left out, and a line says so.',
+    example: '16',
+  },
+  logSpace: {
+    name: 'WHORL_LOG_SPACE_GIB',
+    group: 'Logs',
+    form: form.wholeNumber(1, 100_000),
+    default: '20',
+    description: 'How much all logs together may take in the database, in GiB. The oldest go first.',
+    example: '200',
+  },
+  logColours: {
+    name: 'WHORL_LOG_COLOURS',
+    group: 'Logs',
+    form: form.flag,
+    default: 'false',
+    description:
+      'Leave the colours of the terminal (SGR codes) in what `/logs` sends, for appviews that render them. `whorl logs` always has them.',
+    example: 'true',
+  },
   dev: {
     name: 'WHORL_DEV',
     group: 'Behaviour',
     form: form.flag,
     default: 'false',
-    description: 'Speak plain `ws://` and `http://` to knots and services. For trying things on one machine.',
+    description:
+      'Speak plain `ws://` and `http://` to knots and services, and call private addresses that records name. For trying things on one machine.',
     example: 'true',
     alias: { name: 'TACK_DEV', form: form.anyText, note: 'any text means on, `0` and `false` too' },
   },

@@ -6,10 +6,6 @@ const notes: readonly (readonly [pattern: RegExp, advice: string])[] = [
       "tack's file is not read; name the repositories to serve with `whorl repos pin`",
   ],
   [
-    /^TACK_JETSTREAM_URL$/,
-    'is not used. This release does not follow Jetstream; name the repositories to serve with `whorl repos pin`',
-  ],
-  [
     /^TACK_BUILDKITE_PIPELINE$/,
     'is not used. Each workflow file names its pipeline: `tack: {buildkite: {pipeline: …}}`',
   ],

@@ -27,6 +27,8 @@ export interface Config {
   readonly taskQueue: string;
   readonly dispatch: DispatchConfig;
   readonly events: { readonly rewindMs: number };
+  readonly network: NetworkConfig;
+  readonly logs: LogsConfig;
   /** Plain data: part of a workflow's input. What has no setting has the pipeline's own default. */
   readonly durations: Durations;
   /** How often the builds of the `fake` provider are looked at. */
@@ -76,4 +78,24 @@ export interface DispatchConfig {
   readonly concurrency: number;
   /** How long a trigger of an unknown repository is kept. */
   readonly holdMs: number;
+}
+
+export interface NetworkConfig {
+  /** `ws(s)://…/subscribe`, in the order of preference. Empty: only pinned repositories are served. */
+  readonly jetstream: readonly string[];
+  /** Without a slash at its end. */
+  readonly plcUrl: string;
+}
+
+/** What is kept of the logs of jobs. */
+export interface LogsConfig {
+  readonly days: number;
+  /** Of one log, before compression. */
+  readonly maxBytes: number;
+  /** Of all logs, compressed. */
+  readonly spaceBytes: number;
+  /** SGR codes stay in what `/logs` sends. */
+  readonly colours: boolean;
+  /** Everything that must not be seen in a log: the values of secret settings as they are now. */
+  readonly secrets: () => readonly string[];
 }

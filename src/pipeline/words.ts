@@ -30,6 +30,8 @@ export interface Observation {
   exitCode?: number;
   /** The notice does not carry all that decides the status (a failure that may be a time-out): read the build first. */
   unsure?: boolean;
+  /** What the notice was about, if it was one step of the build. */
+  step?: { name: string; state: 'running' | 'ended' };
 }
 
 /**

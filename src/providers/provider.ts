@@ -51,12 +51,56 @@ export interface FindRequest {
   posts: { nonce: string; postedAt: Date }[];
 }
 
-export interface LogChunk {
+/** What a CI runs within one build (Buildkite: a job). Each has a log of its own, or none. */
+export interface LogStep {
+  /** The CI's own name for it; stays the same. */
+  id: string;
+  /** For people: its label; a retried one says so. */
+  name: string;
+  /** What it runs, if that is one short command. */
+  command?: string;
+  state: 'waiting' | 'running' | 'ended';
+  /** It never has a log (a wait, a question to a person, another pipeline): what became of it, in a sentence. */
+  remark?: string;
+  /** Ms since 1970. */
+  startedAt?: number;
+  endedAt?: number;
+}
+
+/** How far a step's log was read: always at the beginning of a line. */
+export interface LogPlace {
+  /** Raw bytes at the CI. */
+  bytes: number;
+  /** The time of the last line that had one, ms. */
+  at: number | null;
+}
+
+/** One line of a step's log, cleaned: no control characters but TAB and SGR (`ESC [ … m`), no line end. */
+export interface LogLine {
   text: string;
-  /** Where to go on. */
-  cursor: string;
-  /** Nothing more will come. */
-  complete: boolean;
+  /** When it was written, ms, if the CI says so. */
+  at: number | null;
+  /** It is a header, and its text the name of the group of lines that it begins; `system`: the CI's own doings. */
+  group?: 'user' | 'system';
+}
+
+/** A piece of a step's log, with the place after it. */
+export interface LogPart {
+  lines: LogLine[];
+  place: LogPlace;
+  /** So many bytes before these lines were left out, because the log is too long. */
+  skipped?: number;
+  /** The log became shorter, so it was begun again from its beginning. */
+  again?: boolean;
+}
+
+export interface LogRequest {
+  step: LogStep;
+  from: LogPlace;
+  /** Nothing more will be written: a last line without an end counts too. */
+  ended: boolean;
+  /** At most so many bytes: of more, the first and the last half. */
+  most: number;
 }
 
 export interface Limits {
@@ -100,8 +144,10 @@ export interface Provider {
   cancel(ref: BuildRef, signal: AbortSignal): Promise<BuildRef>;
   /** Runs what failed in an ended build again, in the same build. */
   retry(ref: BuildRef, signal: AbortSignal): Promise<BuildRef>;
-  /** The build's log from a cursor on ('' = the beginning). */
-  logs(ref: BuildRef, cursor: string, signal: AbortSignal): Promise<LogChunk>;
+  /** The steps of a build in the order of their making, which later ones only add to. */
+  steps(ref: BuildRef, signal: AbortSignal): Promise<LogStep[]>;
+  /** A step's log from a place up to its present end, in parts of bearable size. None when nothing is new. */
+  log(ref: BuildRef, request: LogRequest, signal: AbortSignal): AsyncIterable<LogPart>;
   limits(): Limits;
   health(signal: AbortSignal): Promise<Health>;
 }

@@ -16,6 +16,11 @@ export interface Activities {
   adopt(input: AdoptInput): Promise<Adopted>;
   read(input: ReadInput): Promise<Observation[]>;
   publish(input: PublishInput): Promise<void>;
+  /**
+   * Brings home what the CI has of an attempt's log. Comes back when all that is there now is here and nobody watches;
+   * while somebody does, it fails on purpose and is tried again two seconds later.
+   */
+  bring(input: BringInput): Promise<void>;
   /** Claims an epoch and loads what the earlier runs left. */
   reopen(input: ReopenInput): Promise<Reopened>;
 }
@@ -74,6 +79,8 @@ export interface StatusInput {
   status: Status;
   error?: string;
   exitCode?: number;
+  /** There is no build, so the log of the attempt holds nothing but the reason. */
+  unbuilt?: boolean;
   /** Kept for the day the pipeline is opened again. */
   state: Kept;
 }
@@ -83,6 +90,13 @@ export interface PublishInput {
   statuses: StatusInput[];
   /** Send the latest status of each job once more. */
   resend?: boolean;
+}
+
+export interface BringInput extends AttemptInput {
+  /** The build has ended in this epoch: bring all of it, and say that it is complete. Absent: what there is. */
+  ended?: number;
+  /** It could not be brought: say so in the log, and complete it. */
+  gaveUp?: string;
 }
 
 /** What is kept of a job between two openings. */

@@ -29,6 +29,8 @@ export interface PipelineInput {
   epoch: number;
   jobs: JobInput[];
   durations: Durations;
+  /** Bring logs home. Absent in what older releases started. */
+  logs?: boolean;
   /** State handed over by continue-as-new. */
   carried?: Carried;
 }
@@ -60,6 +62,12 @@ export interface PipelineView {
   jobs: JobView[];
 }
 
+/** Somebody reads the log of a job, so it should be followed. */
+export interface Watch {
+  job: string;
+}
+
+export const watch = defineSignal<[Watch]>('watch');
 export const notices = defineSignal<[Notice[]]>('notices');
 export const cancel = defineUpdate<string, [CommandInput]>('cancel');
 export const rerun = defineUpdate<string, [CommandInput]>('rerun');
