@@ -41,6 +41,7 @@ export async function dispatchDeliveries(deps: DispatchDeps, pipeline: string, r
 export async function dispatchCommand(deps: DispatchDeps, row: OpenCommand): Promise<void> {
   const { sql, log } = deps;
   const { id, pipeline, kind } = row;
+  if (kind === 'watch') return dispatchWatch(deps, row);
   const command: CommandInput = { id, by: row.by, ...(row.job === null ? {} : { job: row.job }) };
   const settle = async (state: 'done' | 'refused', result: string): Promise<void> => {
     await settleCommand(sql, id, state, result);
@@ -60,6 +61,17 @@ export async function dispatchCommand(deps: DispatchDeps, row: OpenCommand): Pro
   }
   if (answer.kind === 'closed') throw new Error('The pipeline ended again before the command reached it.');
   return settle(answer.kind, answer.result);
+}
+
+/** One signal: the log is followed until the row expires, which the activity sees for itself. */
+async function dispatchWatch({ sql, engine }: DispatchDeps, { id, pipeline, job }: OpenCommand): Promise<void> {
+  const told = job !== null && (await engine.watch(pipeline, job));
+  await settleCommand(
+    sql,
+    id,
+    'done',
+    told ? 'The log is followed.' : 'The pipeline has ended: its log is all there is.',
+  );
 }
 
 const ended = ({ jobs }: PipelineRow): boolean => jobs.every(({ status }) => status !== null && isEnd(status));

@@ -53,6 +53,7 @@ export const inputFor = (deps: DispatchDeps, pipeline: PipelineId, jobs: JobInpu
   epoch,
   jobs,
   durations: deps.durations,
+  logs: true,
 });
 
 /** What the workflow is told about a job: no YAML, no target. */

@@ -16,6 +16,8 @@ export interface Engine {
   reopen(input: PipelineInput, about: About): Promise<void>;
   /** False when no such workflow is running. */
   notify(pipeline: string, notices: Notice[]): Promise<boolean>;
+  /** Tells that somebody reads the log of a job. False when no such workflow is running. */
+  watch(pipeline: string, job: string): Promise<boolean>;
   /** Carries a command there; the same id is carried once. */
   command(pipeline: string, kind: 'cancel' | 'rerun' | 'retry', command: CommandInput): Promise<Answered>;
 }
@@ -61,20 +63,23 @@ export function engine(client: Client, taskQueue: string, deadlineMs = 10_000): 
       }
     });
 
+  const signal = (pipeline: string, name: string, value: unknown): Promise<boolean> =>
+    timed(async () => {
+      try {
+        await client.workflow.getHandle(pipeline).signal(name, value);
+        return true;
+      } catch (error) {
+        if (error instanceof WorkflowNotFoundError) return false;
+        throw error;
+      }
+    });
+
   return {
     start: (input, about) => start(input, about, false),
     reopen: (input, about) => start(input, about, true),
 
-    notify: (pipeline, notices) =>
-      timed(async () => {
-        try {
-          await client.workflow.getHandle(pipeline).signal('notices', notices);
-          return true;
-        } catch (error) {
-          if (error instanceof WorkflowNotFoundError) return false;
-          throw error;
-        }
-      }),
+    notify: (pipeline, notices) => signal(pipeline, 'notices', notices),
+    watch: (pipeline, job) => signal(pipeline, 'watch', { job }),
 
     command: (pipeline, kind, command) =>
       timed(async () => {

@@ -14,3 +14,6 @@ export function parsePipelineId(id: string): { knot: string; rkey: string } | un
 
 export const runKey = (pipeline: PipelineId, job: string, attempt: number): RunKey =>
   `${pipeline}/${job}/${attempt}` as RunKey;
+
+/** The task queue on which logs are brought, beside the one that workers take everything else from. */
+export const logQueue = (taskQueue: string): string => `${taskQueue}-logs`;

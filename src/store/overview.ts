@@ -66,7 +66,7 @@ export async function overview(sql: Sql, id: string): Promise<Overview> {
       ) every order by id`,
     sql<CommandRow[]>`
       select id, kind, job, by, result, received_at as "receivedAt", tries from commands
-      where share = ${shareOfPipelineId(id)} and state = 'new' and pipeline = ${id} order by seq`,
+      where share = ${shareOfPipelineId(id)} and state = 'new' and pipeline = ${id} and kind <> 'watch' order by seq`,
   ]);
   return { id, pipeline, trigger, statuses: [...statuses], commands: [...commands] };
 }

@@ -59,7 +59,8 @@ export type CommandKind = 'cancel' | 'rerun' | 'retry';
 export interface OpenCommand {
   id: string;
   pipeline: string;
-  kind: CommandKind;
+  /** `watch`: somebody reads the log of the job. */
+  kind: CommandKind | 'watch';
   job: string | null;
   by: string;
   tries: number;

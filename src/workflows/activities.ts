@@ -1,5 +1,6 @@
-import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import { ActivityCancellationType, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { Durations } from '../pipeline/durations.ts';
+import { logQueue } from '../pipeline/ids.ts';
 import type { Activities } from './contract.ts';
 
 export type ActivityCalls = ReturnType<typeof activitiesFor>;
@@ -17,6 +18,15 @@ export function activitiesFor(durations: Durations) {
     startToCloseTimeout: durations.publishTimeout,
     retry: { ...retry, initialInterval: Math.min(200, durations.retryFirst), maximumInterval: durations.retryMax / 4 },
   });
+  // A queue of their own: bringing logs takes long, and nothing that matters more may wait behind it.
+  const logs = proxyActivities<Activities>({
+    taskQueue: logQueue(workflowInfo().taskQueue),
+    startToCloseTimeout: '15m',
+    heartbeatTimeout: '1m',
+    scheduleToCloseTimeout: '24h',
+    retry,
+    cancellationType,
+  });
   return {
     create: builds.create,
     search: builds.search,
@@ -25,5 +35,6 @@ export function activitiesFor(durations: Durations) {
     read: reads.read,
     publish: rows.publish,
     reopen: rows.reopen,
+    bring: logs.bring,
   };
 }

@@ -4,7 +4,7 @@ import type { Rebuild } from './contract.ts';
 import type { CommandInput } from './messages.ts';
 import { attemptsWithin } from './park.ts';
 import { bound, hasEnded, type JobRun, observe, speak } from './run.ts';
-import { type Pipeline, targets } from './state.ts';
+import { background, type Pipeline, targets } from './state.ts';
 
 /** Starts what a job needs next: a build for its present attempt, or the rest of a stop that was under way. */
 export function begin(p: Pipeline, run: JobRun): void {
@@ -211,15 +211,3 @@ function unlessUnexpected(error: unknown): undefined {
 const attemptName = (run: JobRun, attempt: number): string => (attempt === 1 ? run.name : `${run.name}#${attempt}`);
 
 const now = (p: Pipeline) => ({ epoch: p.epoch, now: Date.now(), unsure: p.durations.unsure });
-
-/**
- * Work beside the loops, one of a name at a time: a command may have begun what opening again begins too. The workflow
- * does not end before it has, and a cancel of the workflow is for us to carry out.
- */
-function background(p: Pipeline, name: string, work: () => Promise<unknown>): void {
-  if (p.underWay.has(name)) return;
-  p.underWay.add(name);
-  CancellationScope.nonCancellable(work).then(() => {
-    p.underWay.delete(name);
-  }, p.failure.reject);
-}

@@ -1,6 +1,7 @@
 import { condition } from '@temporalio/workflow';
 import { currentBuild } from '../pipeline/job.ts';
 import { search, stop, sweep } from './builder.ts';
+import { logAt } from './logs.ts';
 import { anyHeld, type Pipeline } from './state.ts';
 import { hasEnded, type JobRun, settleHeld } from './run.ts';
 
@@ -27,6 +28,7 @@ const nextDue = (p: Pipeline): number =>
       silenceOf(run),
       deadlineOf(p, run),
       run.searchAt ?? Infinity,
+      logAt(p, run),
       run.owed && !run.wantRead ? run.owed.at : Infinity,
       ...run.doubts.map(({ due }) => due[0] ?? Infinity),
       anyHeld(run) ? Math.min(...Object.values(run.held).map(({ until }) => until)) : Infinity,

@@ -54,6 +54,8 @@ export interface JobView extends Fact {
   build?: string;
   parked?: string;
   note?: string;
+  /** The step that the CI told of last. */
+  step?: string;
 }
 
 export interface PipelineView {

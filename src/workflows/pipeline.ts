@@ -4,6 +4,8 @@ import type { Status } from '../pipeline/status.ts';
 import { activitiesFor } from './activities.ts';
 import { adopt, begin, canRerun, retry, startRerun, stop } from './builder.ts';
 import { clock } from './clock.ts';
+import { goOnWithLog } from './log-run.ts';
+import { logKeeper, watchLog } from './logs.ts';
 import * as messages from './messages.ts';
 import { publisher, refresh, viewOf } from './publisher.ts';
 import { reader } from './reader.ts';
@@ -30,7 +32,7 @@ async function carryOut(p: Pipeline, input: messages.PipelineInput): Promise<Rec
   for (const run of p.runs) begin(p, run);
   refresh(p);
 
-  for (const loop of [publisher, reader, clock]) loop(p).catch(p.failure.reject);
+  for (const loop of [publisher, reader, clock, logKeeper]) loop(p).catch(p.failure.reject);
   await Promise.race([p.failure, condition(() => settled(p) || mustContinue(p))]);
   p.closing = true;
   if (!settled(p)) await continueAsNew<typeof pipeline>({ ...input, carried: carry(p) });
@@ -42,6 +44,7 @@ function open(input: messages.PipelineInput): Pipeline {
   return {
     id: input.pipeline,
     durations,
+    logs: input.logs ?? false,
     acts: activitiesFor(durations),
     epoch: carried?.epoch ?? input.epoch,
     runs: carried?.runs.map(goOn) ?? input.jobs.map((job) => newRun(job, Date.now(), durations.silence)),
@@ -63,6 +66,8 @@ function open(input: messages.PipelineInput): Pipeline {
 /** A last search that continue-as-new broke off is made again. */
 const goOn = (run: JobRun): JobRun => ({
   ...run,
+  step: run.step ?? null,
+  log: goOnWithLog(run.job, run.log),
   creating: null,
   doubts: run.doubts.map((doubt) => (doubt.due.length > 0 ? doubt : { ...doubt, due: [Date.now()] })),
 });
@@ -86,6 +91,13 @@ function listen(p: Pipeline): void {
     },
     { description: 'What the CI told by webhook.' },
   );
+  setHandler(
+    messages.watch,
+    ({ job }) => {
+      for (const run of targets(p, job)) watchLog(run);
+    },
+    { description: 'Somebody reads the log of a job: {"job": name}. It is followed for as long.' },
+  );
   setHandler(messages.cancel, (command) => cancelJobs(p, command), {
     description: 'Stop the builds of one job, or of all: {"id": any, "by": you, "job": optional}.',
     validator: ({ job }: messages.CommandInput) => requires(p, job, (run) => !hasEnded(run), 'has already ended'),
@@ -108,6 +120,8 @@ function hear(p: Pipeline, { job, seen, rebuild }: messages.Notice): void {
   if (rebuild) adopt(p, run, rebuild);
   p.epoch = observe(run, seen, 'notice', { epoch: p.epoch, now: Date.now(), unsure: p.durations.unsure });
   run.quiet = run.pollMs ?? p.durations.silence;
+  if (seen.step) run.step = seen.step;
+  if (seen.step?.state === 'ended') run.log.wanted = true;
   const known = Object.values(run.job.bound).includes(seen.build);
   if (!known && run.creating !== null) run.searchAt ??= Date.now() + p.durations.searchGrace;
 }

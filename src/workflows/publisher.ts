@@ -1,7 +1,7 @@
 import { condition, setCurrentDetails } from '@temporalio/workflow';
 import { currentBuild, standing } from '../pipeline/job.ts';
 import type { PipelineView } from './messages.ts';
-import { keep, parkedText, showKey, toShow } from './run.ts';
+import { hasEnded, keep, parkedText, showKey, toShow } from './run.ts';
 import { type Pipeline, unpublished } from './state.ts';
 
 /** Publishes what changed, all jobs in one activity, one activity at a time. */
@@ -19,6 +19,7 @@ export async function publisher(p: Pipeline): Promise<void> {
       status: fact.status,
       ...(fact.error === undefined ? {} : { error: fact.error }),
       ...(fact.exitCode === undefined ? {} : { exitCode: fact.exitCode }),
+      ...(p.logs && run.job.bound[fact.attempt] === undefined ? { unbuilt: true } : {}),
       state: keep(run),
     }));
     await p.acts.publish.executeWithOptions(
@@ -58,6 +59,7 @@ export const viewOf = (p: Pipeline): PipelineView => ({
       ...(build === undefined ? {} : { build }),
       ...(run.parked ? { parked: parkedText(run.parked) } : {}),
       ...(run.note === null ? {} : { note: run.note }),
+      ...(run.step && !hasEnded(run) ? { step: `step ${run.step.name} ${run.step.state}` } : {}),
     };
   }),
 });
@@ -65,8 +67,8 @@ export const viewOf = (p: Pipeline): PipelineView => ({
 /** What a person sees in the Temporal UI. Costs no history. */
 export function refresh(p: Pipeline): void {
   const rows = viewOf(p).jobs.map(
-    ({ job, attempt, status, build, error, parked, note }) =>
-      `| ${[job, String(attempt), status, build ?? '—', parked ?? error ?? note ?? ''].map(cell).join(' | ')} |`,
+    ({ job, attempt, status, build, error, parked, note, step }) =>
+      `| ${[job, String(attempt), status, build ?? '—', parked ?? error ?? note ?? step ?? ''].map(cell).join(' | ')} |`,
   );
   const waiting = p.runs.filter(({ parked }) => parked);
   const help = waiting.length

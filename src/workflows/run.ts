@@ -15,6 +15,7 @@ import { isNews } from '../pipeline/news.ts';
 import { isEnd, type Status } from '../pipeline/status.ts';
 import type { Fact, Observation } from '../pipeline/words.ts';
 import type { Kept } from './contract.ts';
+import { type LogRun, newLog } from './log-run.ts';
 import type { JobInput } from './messages.ts';
 
 /** A step that waits for a person. */
@@ -57,6 +58,9 @@ export interface JobRun {
   quiet: number;
   startedAt: number;
   note: string | null;
+  /** The step that the CI told of last. */
+  step: Observation['step'] | null;
+  log: LogRun;
 }
 
 export function newRun(input: JobInput, now: number, quiet: number): JobRun {
@@ -81,6 +85,8 @@ export function newRun(input: JobInput, now: number, quiet: number): JobRun {
     quiet: input.pollMs ?? quiet,
     startedAt: now,
     note: null,
+    step: null,
+    log: newLog(newJob()),
   };
   if (input.refusal !== undefined) speak(run, 1, 'failed', input.refusal);
   if (input.kept) takeUp(run, input.kept);
@@ -92,6 +98,7 @@ export function takeUp(run: JobRun, kept: Kept): void {
   run.job = merge(run.job, kept.job);
   run.attempts = Math.max(run.attempts, kept.attempts);
   run.note ??= kept.note;
+  run.log = { ...run.log, brought: { ...newLog(kept.job).brought, ...run.log.brought } };
   run.shown ??= showKey(standing(kept.job), kept.note);
 }
 

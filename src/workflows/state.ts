@@ -1,7 +1,8 @@
-import { ApplicationFailure, type CancellationScope, type Trigger, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, CancellationScope, type Trigger, workflowInfo } from '@temporalio/workflow';
 import type { Durations } from '../pipeline/durations.ts';
 import type { PipelineId } from '../pipeline/ids.ts';
 import type { ActivityCalls } from './activities.ts';
+import { dueLog } from './log-run.ts';
 import { hasEnded, type JobRun, showKey, toShow, toRead } from './run.ts';
 
 /** The state that the handlers change and the loops watch. */
@@ -9,6 +10,8 @@ export interface Pipeline {
   readonly id: PipelineId;
   readonly durations: Durations;
   readonly acts: ActivityCalls;
+  /** Logs are brought home. */
+  readonly logs: boolean;
   epoch: number;
   runs: JobRun[];
   /** When the first status was published, ms. */
@@ -27,7 +30,7 @@ export interface Pipeline {
   closing: boolean;
   /** The causes in the search attribute `Parked`, as they stand there. */
   parkedCauses: string;
-  /** What creates the build of a job, so that a cancel can interrupt it. Not carried over. */
+  /** What creates the build of a job, or follows its log, so that it can be interrupted. Not carried over. */
   readonly scopes: Map<string, CancellationScope>;
   /** Rejected by an unexpected error anywhere: it stalls the workflow task, visibly, until a deploy mends it. */
   readonly failure: Trigger<never>;
@@ -43,6 +46,7 @@ export const settled = (p: Pipeline): boolean =>
   p.underWay.size === 0 &&
   p.expecting === null &&
   unpublished(p).length === 0 &&
+  !(p.logs && p.runs.some(({ job, log }) => dueLog(job, log) !== undefined)) &&
   p.runs.every(
     (run) =>
       hasEnded(run) && toRead(run) === undefined && run.owed === null && run.doubts.length === 0 && !anyHeld(run),
@@ -82,4 +86,16 @@ export function requires(
       ? `This pipeline has no job ${job}. It has: ${names}.`
       : `${job ?? 'Every job of this pipeline'} ${otherwise}.`;
   throw ApplicationFailure.nonRetryable(message, 'Refused');
+}
+
+/**
+ * Work beside the loops, one of a name at a time: a command may have begun what opening again begins too. The workflow
+ * does not end before it has, and a cancel of the workflow is for us to carry out.
+ */
+export function background(p: Pipeline, name: string, work: () => Promise<unknown>): void {
+  if (p.underWay.has(name)) return;
+  p.underWay.add(name);
+  CancellationScope.nonCancellable(work).then(() => {
+    p.underWay.delete(name);
+  }, p.failure.reject);
 }
