@@ -53,7 +53,7 @@ export const inputFor = (deps: DispatchDeps, pipeline: PipelineId, jobs: JobInpu
   epoch,
   jobs,
   durations: deps.durations,
-  logs: true,
+  logs: false,
 });
 
 /** What the workflow is told about a job: no YAML, no target. */
