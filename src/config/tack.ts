@@ -3,7 +3,7 @@ const notes: readonly (readonly [pattern: RegExp, advice: string])[] = [
   [
     /^TACK_DB_PATH$/,
     'is not used. Whorl keeps its state in PostgreSQL: set WHORL_DATABASE_URL, or WHORL_DATA_DIR for the database that `whorl up` runs itself. ' +
-      "tack's file is not read; name the repositories to serve with `whorl repos pin`",
+      "tack's file is not read: who may use this spindle is read from the network again",
   ],
   [
     /^TACK_BUILDKITE_PIPELINE$/,

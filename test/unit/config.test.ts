@@ -52,6 +52,19 @@ describe('defaults', () => {
       taskQueue: 'whorl',
       dispatch: { concurrency: 16, holdMs: 900_000 },
       events: { rewindMs: 30_000 },
+      network: {
+        jetstream: ['us-east', 'us-west'].flatMap((place) =>
+          [2, 1].map((n) => `wss://jetstream${n}.${place}.bsky.network/subscribe`),
+        ),
+        plcUrl: 'https://plc.directory',
+      },
+      logs: {
+        days: 30,
+        maxBytes: 64 * 1024 * 1024,
+        spaceBytes: 20 * 1024 ** 3,
+        colours: false,
+        secrets: expect.any(Function),
+      },
       durations: defaultDurations,
       fake: { pollMs: 1_000 },
     });
@@ -316,6 +329,11 @@ describe('names of tack', () => {
     expect(load({ WHORL_DEV: '0' }).config.dev).toBe(false);
   });
 
+  test('TACK_JETSTREAM_URL is where records come from', () => {
+    const url = 'wss://jetstream.example.com/subscribe';
+    expect(load({ TACK_JETSTREAM_URL: url }).config.network.jetstream).toEqual([url]);
+  });
+
   test('our name wins, with a warning only if they differ', () => {
     const { config, warnings } = load({ WHORL_DEV: 'false', TACK_DEV: '0' });
     expect(config.dev).toBe(false);
@@ -324,8 +342,7 @@ describe('names of tack', () => {
   });
 
   test.each([
-    ['TACK_DB_PATH', /PostgreSQL: set WHORL_DATABASE_URL, or WHORL_DATA_DIR.*not read.*whorl repos pin/],
-    ['TACK_JETSTREAM_URL', /does not follow Jetstream.*whorl repos pin/],
+    ['TACK_DB_PATH', /PostgreSQL: set WHORL_DATABASE_URL, or WHORL_DATA_DIR.*not read.*from the network again/],
     ['TACK_BUILDKITE_PIPELINE', /workflow file names its pipeline/],
     ['TACK_TEKTON_ENABLED', /no Tekton provider/],
     ['TACK_SOURCEHUT_TOKEN', /no sourcehut provider/],
@@ -334,6 +351,47 @@ describe('names of tack', () => {
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(advice);
     expect(warnings[0]).toMatch(new RegExp(`^${name} `));
+  });
+});
+
+describe('jetstream', () => {
+  test('several hosts stay in their order, and off means none', () => {
+    const hosts = 'ws://a.example:6008/subscribe, wss://b.example/subscribe';
+    expect(load({ WHORL_JETSTREAM_URL: hosts }).config.network.jetstream).toEqual(hosts.split(', '));
+    expect(load({ WHORL_JETSTREAM_URL: 'off' }).config.network.jetstream).toEqual([]);
+  });
+
+  test.each([
+    'https://a.example/subscribe',
+    'a.example',
+    'wss://a.example,',
+    'wss://u:p@a.example',
+    'wss://a.example?x',
+  ])('%s is none', (text) =>
+    expect(namesOf({ ...identity, WHORL_JETSTREAM_URL: text })).toEqual(['WHORL_JETSTREAM_URL']),
+  );
+});
+
+describe('what no log may show', () => {
+  test('is every secret that is configured, as it is now', () => {
+    const texts: Record<string, string> = { '/run/token': 'first-token\n' };
+    const { config } = load(
+      {
+        WHORL_BUILDKITE_ORG: 'acme',
+        WHORL_BUILDKITE_TOKEN_FILE: '/run/token',
+        WHORL_BUILDKITE_WEBHOOK_SECRET: 'new-hook,old-hook',
+        WHORL_DATABASE_URL: 'postgres://whorl:p%40ss@db:5432/whorl',
+        TEMPORAL_API_KEY: 'a-key',
+      },
+      files(texts),
+    );
+    expect(config.logs.secrets()).toEqual(['first-token', 'new-hook', 'old-hook', 'p@ss', 'a-key']);
+    texts['/run/token'] = 'second-token';
+    expect(config.logs.secrets()).toContain('second-token');
+  });
+
+  test('is nothing when nothing is secret', () => {
+    expect(load({}).config.logs.secrets()).toEqual([]);
   });
 });
 
