@@ -1,4 +1,6 @@
 import { parseInt64 } from './int64.ts';
+import { isRecordKey } from './names.ts';
+import { quote } from './quote.ts';
 import { tidTime } from './tid.ts';
 
 /** One frame of an `/events` stream. */
@@ -10,9 +12,6 @@ export type Frame = {
   /** when the sender stored it, in nanoseconds; newer peers only */
   created?: bigint;
 };
-
-/** the record keys of atproto; anything else could not stand in a URI, a path or a workflow id */
-const RECORD_KEY = /^(?!\.{1,2}$)[A-Za-z0-9._:~-]{1,512}$/;
 
 /**
  * Reads the envelope of one frame. Key names may differ in case, since Go's decoder ignores it, and unknown keys are
@@ -27,7 +26,7 @@ export function parseFrame(text: string): Frame | { problem: string } {
   const rkey = fields.get('rkey') ?? '';
   if (typeof nsid !== 'string') return { problem: 'nsid is not a string' };
   if (typeof rkey !== 'string') return { problem: `rkey is not a string (nsid ${quote(nsid)})` };
-  if (nsid !== '' && !RECORD_KEY.test(rkey)) {
+  if (nsid !== '' && !isRecordKey(rkey)) {
     return { problem: `rkey ${quote(rkey)} is not a record key (nsid ${quote(nsid)})` };
   }
   return { nsid, rkey, event: fields.get('event') ?? null, ...(created === undefined ? {} : { created }) };
@@ -61,5 +60,3 @@ function parseEnvelope(text: string): Envelope | { problem: string } {
   for (const [key, value] of Object.entries(root)) fields.set(key.toLowerCase(), value);
   return { fields, created: createdOf.get(root) };
 }
-
-const quote = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);

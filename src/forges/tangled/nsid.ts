@@ -3,7 +3,7 @@ export const NSID = {
   pipeline: 'sh.tangled.pipeline',
   pipelineStatus: 'sh.tangled.pipeline.status',
   refUpdate: 'sh.tangled.git.refUpdate',
+  member: 'sh.tangled.spindle.member',
   repo: 'sh.tangled.repo',
-  repoCollaborator: 'sh.tangled.repo.collaborator',
-  spindleMember: 'sh.tangled.spindle.member',
+  collaborator: 'sh.tangled.repo.collaborator',
 } as const;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { quote } from './quote.ts';
 
 /** One workflow file as the knot read it at the pushed commit. */
 export type TriggerWorkflow = {
@@ -168,5 +169,3 @@ const SHA = /^[0-9a-f]{40}$/;
 const ZEROS = /^0+$/;
 
 const after = (prefix: string, ref: string): string => (ref.startsWith(prefix) ? ref.slice(prefix.length) : '');
-
-const quote = (value: string): string => JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
