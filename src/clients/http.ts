@@ -1,0 +1,156 @@
+import { Agent, buildConnector, request, type Dispatcher } from 'undici';
+import about from '../../package.json' with { type: 'json' };
+import { ClientError } from './error.ts';
+import { type Guard, RefusedAddress } from './guard.ts';
+import { retryAt } from './retry-at.ts';
+
+export interface JsonHttp {
+  /**
+   * GETs a JSON value. Follows no redirect, and takes no answer that is not JSON by its own word.
+   * Throws `ClientError`; or the signal's reason when that was aborted.
+   */
+  get(url: URL, options: { maxBytes: number; signal: AbortSignal }): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+export interface JsonHttpOptions {
+  /** For hosts that strangers name. */
+  guard?: Guard | undefined;
+  /** For one request, its body included; default 10 s. */
+  timeoutMs?: number | undefined;
+}
+
+const isJson = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
+const maxErrorBytes = 64 * 1024;
+
+export function jsonHttp({ guard, timeoutMs = 10_000 }: JsonHttpOptions = {}): JsonHttp {
+  const agent = new Agent({
+    connect: connector(guard, timeoutMs),
+    headersTimeout: timeoutMs,
+    bodyTimeout: timeoutMs,
+    allowH2: false,
+  });
+
+  return {
+    async get(url, { maxBytes, signal }) {
+      const deadline = AbortSignal.timeout(timeoutMs);
+      const signals = AbortSignal.any([signal, deadline]);
+      try {
+        const answer = await request(url, {
+          dispatcher: agent,
+          signal: signals,
+          headers: { accept: 'application/json', 'user-agent': `whorl/${about.version}` },
+        });
+        if (answer.statusCode < 200 || answer.statusCode > 299) throw await statusError(url, answer);
+        const type = header(answer, 'content-type');
+        if (!isJson.test(type ?? '')) {
+          discard(answer);
+          throw new ClientError('garbage', `${url.host} answered ${type ?? 'something without a type'}, not JSON`);
+        }
+        return parsed(url, await readBody(url, answer, maxBytes));
+      } catch (cause) {
+        if (signal.aborted) throw signal.reason;
+        if (deadline.aborted) {
+          const message = `${url.host} gave no whole answer within ${timeoutMs / 1000} s`;
+          throw new ClientError('timeout', message, { cause });
+        }
+        throw cause instanceof ClientError ? cause : brokenError(url, cause);
+      }
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+/** Judges each address where the connection to it is made, so that neither DNS nor a kept connection gets around it. */
+function connector(guard: Guard | undefined, timeout: number): buildConnector.connector {
+  if (!guard) return buildConnector({ timeout, allowH2: false });
+  const connect = buildConnector({ timeout, allowH2: false, lookup: guard.lookup });
+  return (options, callback) => {
+    try {
+      guard.check(options.hostname);
+    } catch (error) {
+      callback(error instanceof Error ? error : new Error(String(error)), null);
+      return;
+    }
+    connect(options, callback);
+  };
+}
+
+async function readBody(url: URL, { body }: Dispatcher.ResponseData, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    if (!Buffer.isBuffer(chunk)) continue;
+    size += chunk.length;
+    // leaving the loop closes the connection
+    if (size > maxBytes) throw new ClientError('tooBig', `${url.host} answered with more than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function parsed(url: URL, bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch (cause) {
+    throw new ClientError('garbage', `${url.host} answered something that is not JSON`, { cause });
+  }
+}
+
+async function statusError(url: URL, answer: Dispatcher.ResponseData): Promise<ClientError> {
+  const status = answer.statusCode;
+  if (status >= 300 && status < 400) {
+    discard(answer);
+    return new ClientError('status', `${url.host} answered with a redirect (${status}), which is not followed`, {
+      status,
+    });
+  }
+  const { error, message } = await readRefusal(url, answer);
+  const said = [error, message].filter((part) => part !== undefined).join(': ');
+  return new ClientError('status', `${url.host} answered ${status}${said ? ` (${said})` : ''}`, {
+    status,
+    xrpcError: error,
+    retryAt: retryAt(status, (name) => header(answer, name), Date.now()),
+  });
+}
+
+/** What an XRPC error body says; nothing when it is none, such as a proxy's HTML. */
+async function readRefusal(
+  url: URL,
+  answer: Dispatcher.ResponseData,
+): Promise<{ error?: string | undefined; message?: string | undefined }> {
+  try {
+    const body = parsed(url, await readBody(url, answer, maxErrorBytes));
+    if (typeof body !== 'object' || body === null) return {};
+    const error = 'error' in body && typeof body.error === 'string' ? inLine(body.error) : undefined;
+    const message = 'message' in body && typeof body.message === 'string' ? inLine(body.message) : undefined;
+    return { error, message };
+  } catch (error) {
+    if (error instanceof ClientError) return {};
+    throw error;
+  }
+}
+
+const inLine = (text: string): string => text.replaceAll(/\p{Cc}+/gu, ' ').slice(0, 200);
+
+function header(answer: Dispatcher.ResponseData, name: string): string | undefined {
+  const value = answer.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+/** The connection goes with it: nobody reads the rest. */
+function discard({ body }: Dispatcher.ResponseData): void {
+  body.on('error', () => {}).destroy();
+}
+
+function brokenError(url: URL, cause: unknown): ClientError {
+  for (let error = cause; error instanceof Error; error = error.cause) {
+    if (error instanceof RefusedAddress) return new ClientError('refused-address', error.message, { cause });
+  }
+  const code = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
+  if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW') {
+    return new ClientError('garbage', `${url.host} does not speak HTTP as it should (${code})`, { cause });
+  }
+  const why = code || (cause instanceof Error ? cause.message : String(cause));
+  return new ClientError('unreachable', `${url.host} could not be reached (${why})`, { cause });
+}
