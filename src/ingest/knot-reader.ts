@@ -5,25 +5,20 @@ import { placeCursor, readCursor } from '../store/cursors.ts';
 import type { Sql } from '../store/db.ts';
 import type { WantedKnot } from '../store/repos.ts';
 import { advance, rewound, skewOf, startOf } from './knot-clock.ts';
-import { type KnotSocket, dial } from './knot-socket.ts';
 import { toTrigger } from './knot-trigger.ts';
 import { eventsUrl } from './knot-url.ts';
 import { knotWriter } from './knot-writer.ts';
 import type { Lease, Running } from './leases.ts';
 import { backOff } from './pause.ts';
+import { type Connection, stream, type StreamSettings, type StreamStats } from './stream.ts';
 
-export type KnotSettings = {
+export type KnotSettings = StreamSettings & {
   /** how far a fresh connection goes back behind the cursor */
   rewindMs: number;
   /** silence after a full page that means: the knot waits for its next event */
   drainIdleMs: number;
   /** frames that a knot sends at most before it waits */
   pageFrames: number;
-  pingMs: number;
-  readDeadlineMs: number;
-  dialTimeoutMs: number;
-  redialMinMs: number;
-  redialMaxMs: number;
   /** how often the cursor is saved when nothing else is */
   saveMs: number;
   /** frames, and bytes, that may wait to be stored before the socket is paused */
@@ -31,17 +26,12 @@ export type KnotSettings = {
   maxWaitingBytes: number;
 };
 
-export type KnotStats = {
-  connected: boolean;
-  dials: number;
-  frames: number;
+export type KnotStats = StreamStats & {
   /** frames that would not parse */
   bad: number;
   /** triggers that were new */
   triggers: number;
   quarantined: number;
-  /** ms since 1970 */
-  lastFrameAt: number | undefined;
 };
 
 export type ReaderOptions = {
@@ -68,9 +58,6 @@ const skewToleranceMs = 60_000;
 /** Where the next connection starts. `place`: the cursor that is stored first, and for which choice. */
 type Start = { cursor: bigint; place?: { at: bigint; since: Date; skew: number } };
 
-/** Why a connection ended: to go on with the rest of a backlog, to start anew from another place, or by itself. */
-type End = { kind: 'more'; cursor: bigint } | { kind: 'anew' } | { kind: 'closed'; reason: string; served: boolean };
-
 /** Reads one knot, in order, for as long as the lease lasts. Never fails: it redials. */
 export function knotReader(options: ReaderOptions): KnotReader {
   const { sql, knot, source, lease, log, settings, stats } = options;
@@ -80,8 +67,9 @@ export function knotReader(options: ReaderOptions): KnotReader {
   let since: Date | undefined;
   let skew = 0;
   let refreshed = (): void => {};
-  let end = (_why: End): void => {};
-  let socket: KnotSocket | undefined;
+  /** set to go on with the rest of a backlog */
+  let more: Start | undefined;
+  let quiet: NodeJS.Timeout | undefined;
 
   const writer = knotWriter({
     sql,
@@ -92,12 +80,12 @@ export function knotReader(options: ReaderOptions): KnotReader {
     saveMs: settings.saveMs,
     onRoom() {
       const { frames, bytes } = writer.waiting();
-      if (frames <= settings.maxWaiting / 2 && bytes <= settings.maxWaitingBytes / 2) socket?.resume();
+      if (frames <= settings.maxWaiting / 2 && bytes <= settings.maxWaitingBytes / 2) reading.resume();
     },
     onStored: ({ inserted }) => void (stats.triggers += inserted),
     onQuarantined: () => void stats.quarantined++,
     onLost: () => stopped.abort(),
-    onForgotten: () => end({ kind: 'anew' }),
+    onForgotten: () => reading.restart(),
   });
 
   /** Finds out where to start, from the stored cursor and from what is wanted; undefined when we are stopped. */
@@ -143,103 +131,75 @@ export function knotReader(options: ReaderOptions): KnotReader {
     return true;
   };
 
-  const readFrom = async (start: Start): Promise<End> => {
-    let result: End = { kind: 'closed', reason: 'stopped', served: false };
+  const connect = (start: Start): Connection => {
     let top = start.cursor;
     let sinceQuiet = 0;
     let bad = 0;
-    let frames = 0;
 
-    const quiet = setTimeout(() => {
+    quiet = setTimeout(() => {
       if (signal.aborted) return;
-      if (writer.waiting().frames > 0) quiet.refresh();
+      if (writer.waiting().frames > 0) quiet?.refresh();
       // An old knot sends at most one page when it wakes, and then waits for its next event, whatever is left (seen on
       // a real one). Pages of a burst may be of any length before the full one, so a full hundred in all is asked after.
-      else if (sinceQuiet >= settings.pageFrames && top > start.cursor) end({ kind: 'more', cursor: top });
-      else sinceQuiet = 0;
+      else if (sinceQuiet >= settings.pageFrames && top > start.cursor) {
+        more = { cursor: top };
+        reading.restart();
+      } else sinceQuiet = 0;
     }, settings.drainIdleMs);
 
-    const onFrame = (bytes: Buffer): void => {
-      const now = Date.now();
-      quiet.refresh();
-      sinceQuiet++;
-      frames++;
-      stats.frames++;
-      stats.lastFrameAt = now;
-      const frame = parseFrame(bytes.toString('utf8'));
-      if ('problem' in frame) {
-        stats.bad++;
-        log[bad++ === 0 ? 'warn' : 'debug']({ problem: frame.problem }, 'stepping over a frame that is none');
-        return;
-      }
-      top = advance(top, eventTime(frame), { now, skew });
-      if (frame.nsid !== NSID.pipeline) return writer.pass(top);
-      writer.push(bytes, toTrigger(knot, frame, options.wanted(), skew), top);
-      const waiting = writer.waiting();
-      if (waiting.frames >= settings.maxWaiting || waiting.bytes >= settings.maxWaitingBytes) socket?.pause();
+    return {
+      url: eventsUrl(knot, start.cursor, options.dev),
+
+      async onOpen(date) {
+        skew = skewOf(date, Date.now());
+        log.info({ cursor: `${start.cursor}`, skew }, 'reading the knot');
+        if (start.place && !(await placeStart(start.place))) reading.restart();
+        else quiet?.refresh();
+      },
+
+      onFrame(bytes, now) {
+        quiet?.refresh();
+        sinceQuiet++;
+        const frame = parseFrame(bytes.toString('utf8'));
+        if ('problem' in frame) {
+          stats.bad++;
+          log[bad++ === 0 ? 'warn' : 'debug']({ problem: frame.problem }, 'stepping over a frame that is none');
+          return;
+        }
+        top = advance(top, eventTime(frame), { now, skew });
+        if (frame.nsid !== NSID.pipeline) return writer.pass(top);
+        writer.push(bytes, toTrigger(knot, frame, options.wanted(), skew), top);
+        const waiting = writer.waiting();
+        if (waiting.frames >= settings.maxWaiting || waiting.bytes >= settings.maxWaitingBytes) reading.pause();
+      },
     };
-
-    try {
-      const { pingMs, readDeadlineMs, dialTimeoutMs } = settings;
-      stats.dials++;
-      const url = eventsUrl(knot, start.cursor, options.dev);
-      socket = await dial(url, { onFrame, pingMs, readDeadlineMs, dialTimeoutMs, signal });
-      const opened = socket;
-      end = (why) => {
-        result = why;
-        opened.close('asked to');
-      };
-      skew = skewOf(opened.date, Date.now());
-      stats.connected = true;
-      log.info({ cursor: `${start.cursor}`, skew }, 'reading the knot');
-
-      if (start.place && !(await placeStart(start.place))) end({ kind: 'anew' });
-      else if (!signal.aborted) {
-        quiet.refresh();
-        opened.resume();
-      }
-      const reason = await opened.closed;
-      if (result.kind === 'closed') result = { kind: 'closed', reason, served: frames > 0 };
-    } catch (error) {
-      result = { kind: 'closed', reason: error instanceof Error ? error.message : String(error), served: false };
-    }
-    clearTimeout(quiet);
-    stats.connected = false;
-    socket = undefined;
-    end = () => {};
-    return result;
   };
 
-  const run = async (): Promise<void> => {
-    let failures = 0;
-    let more: Start | undefined;
-    while (!signal.aborted) {
+  const reading = stream({
+    signal,
+    log,
+    settings,
+    stats,
+    async next() {
       const start = more ?? (await findStart());
-      if (!start) return;
       more = undefined;
-      const ended = await readFrom(start);
+      return start && connect(start);
+    },
+    async onEnd() {
+      clearTimeout(quiet);
       await Promise.race([over, writer.settle()]);
-      if (signal.aborted) return;
-      if (ended.kind === 'more') more = { cursor: ended.cursor };
-      if (ended.kind !== 'closed') continue;
-      failures = ended.served ? 0 : failures + 1;
-      log.info({ reason: ended.reason, failures }, 'the connection to the knot ended; dialling again');
-      const { redialMinMs: minMs, redialMaxMs: maxMs } = settings;
-      await backOff(Math.max(0, failures - 1), { minMs, maxMs, signal });
-    }
-  };
-
-  const running = run().catch((error: unknown) => log.error({ err: error }, 'the reader broke'));
+    },
+  });
 
   return {
     refresh() {
       refreshed();
       const wanted = options.wanted();
-      if (wanted && since && wanted.since < since) end({ kind: 'anew' });
+      if (wanted && since && wanted.since < since) reading.restart();
     },
     async stop() {
       stopped.abort();
-      await running;
+      await reading.over;
       await writer.close();
     },
   };

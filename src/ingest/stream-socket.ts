@@ -1,7 +1,7 @@
 import { WebSocket } from 'ws';
 
-export type KnotSocket = {
-  /** the `Date` header of the knot's answer */
+export type StreamSocket = {
+  /** the `Date` header of the answer */
   date: string | undefined;
   /** why it ended; also when we closed it */
   closed: Promise<string>;
@@ -21,8 +21,8 @@ export type DialOptions = {
   signal: AbortSignal;
 };
 
-/** Dials; resolves when the socket is open. Rejects when the knot cannot be reached, or refuses. */
-export function dial(url: string, options: DialOptions): Promise<KnotSocket> {
+/** Dials; resolves when the socket is open. Rejects when the other side cannot be reached, or refuses. */
+export function dial(url: string, options: DialOptions): Promise<StreamSocket> {
   return new Promise((resolve, reject) => {
     const ws = new WebSocket(url, {
       // no `origin`: a knot refuses a foreign one (gorilla's default check)
@@ -90,7 +90,7 @@ export function dial(url: string, options: DialOptions): Promise<KnotSocket> {
     ws.on('pong', alive);
     ws.on('error', (error) => close(error.message));
     ws.on('close', (code, reason) =>
-      close(`closed by the knot with ${code}${reason.length > 0 ? ` (${reason.toString()})` : ''}`),
+      close(`closed by the other side with ${code}${reason.length > 0 ? ` (${reason.toString()})` : ''}`),
     );
     options.signal.addEventListener('abort', abort);
     if (options.signal.aborted) abort();
