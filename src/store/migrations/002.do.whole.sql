@@ -82,16 +82,19 @@ alter table commands add constraint commands_kind_check check (kind in ('cancel'
 
 -- Logs, one for each attempt of a job: entries in the order of their arrival, in compressed chunks.
 
--- entries, bytes: how many, and of how much text, are here. steps: step ids given out. listed_at: when the CI was last
--- asked which steps there are. complete: the last epoch of which everything is here. removed_at: it became too old.
+-- entries: how many are here. bytes: how much they were at the CI. stored: how much they take here, compressed.
+-- steps: step ids given out. listed_at: when the CI was last asked which steps there are. listed: the last epoch of
+-- which all steps are known. complete: the last one of which everything is here. removed_at: it became too old.
 create table logs (
   pipeline text not null,
   job text not null,
   attempt int not null,
   entries bigint not null default 0,
   bytes bigint not null default 0,
+  stored bigint not null default 0,
   steps int not null default 0,
   listed_at timestamptz,
+  listed int not null default -1,
   complete int not null default -1,
   created_at timestamptz not null default clock_timestamp(),
   removed_at timestamptz,
@@ -99,6 +102,7 @@ create table logs (
   foreign key (pipeline, job) references jobs (pipeline, name)
 );
 create index logs_kept on logs (created_at) where removed_at is null;
+create index logs_leaving on logs (removed_at) where removed_at is not null and stored > 0;
 
 -- What the CI runs within one build, or a reason of our own: its log is read up to place.
 create table log_steps (
