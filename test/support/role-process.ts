@@ -25,6 +25,8 @@ export async function startRoleProcess(
       WHORL_HOSTNAME: 'spindle.example',
       WHORL_OWNER_DID: 'did:web:owner.example',
       WHORL_DEV: 'true',
+      // no test dials the internet
+      WHORL_JETSTREAM_URL: 'off',
       WHORL_LOG_FORMAT: 'json',
       WHORL_LISTEN_ADDR: '127.0.0.1:0',
       WHORL_WEBHOOK_ADDR: '127.0.0.1:0',

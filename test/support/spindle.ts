@@ -16,6 +16,7 @@ import { type CommandKind } from '../../src/store/work.ts';
 import { commandResult, insertCommand } from '../../src/store/commands.ts';
 import { pinRepo } from '../../src/store/repos.ts';
 import { freshDatabase } from './database.ts';
+import { startNetwork, type TestNetwork, type TestNetworkOptions } from './network.ts';
 import { until } from './until.ts';
 
 export const secret = 'a-webhook-secret-for-tests';
@@ -46,6 +47,8 @@ export interface SpindleOptions {
   knot?: KnotOptions;
   appview?: Partial<AppviewOptions>;
   ingest?: IngestOptions;
+  /** Starts an AT Protocol network and points the spindle at it, as its owner's; default none, and no jetstream at all. */
+  network?: boolean | TestNetworkOptions;
   /** Roles to start; default all. */
   roles?: ('worker' | 'ingest' | 'server')[];
   /** Pins `repo` and connects the simulated CI's webhooks; default true. */
@@ -61,6 +64,8 @@ export interface Spindle {
   databaseUrl: string;
   knot: KnotSim;
   ci: BuildkiteSim;
+  /** Only with `spindle({ network: true })`. */
+  readonly network: TestNetwork;
   /** A strict reader of `/events`. */
   appview: AppviewSim;
   client: Client;
@@ -107,10 +112,16 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
   const knot = await startKnot(options.knot);
   stops.push(() => knot.close());
 
+  const network = options.network
+    ? await startNetwork({ ...(typeof options.network === 'object' && options.network), shared: true })
+    : undefined;
+  stops.push(async () => network?.close());
+
   const { config: read } = loadConfig({
     WHORL_HOSTNAME: 'spindle.example',
     WHORL_OWNER_DID: 'did:web:owner.example',
     WHORL_DEV: 'true',
+    WHORL_JETSTREAM_URL: 'off',
     WHORL_LISTEN_ADDR: '127.0.0.1:0',
     WHORL_DATABASE_URL: database.url,
     WHORL_TASK_QUEUE: `test-${randomUUID()}`,
@@ -123,6 +134,7 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
     WHORL_BUILDKITE_API_URL: ci.apiUrl,
     WHORL_BUILDKITE_WEBHOOK_MODE: 'signature',
     TEMPORAL_ADDRESS: inject('temporalAddress'),
+    ...network?.env,
     ...options.env,
   });
   const config: Config = { ...read, durations: { ...quick, ...options.durations } };
@@ -206,6 +218,10 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
     databaseUrl: database.url,
     knot,
     ci,
+    get network() {
+      if (!network) throw new Error('this spindle has no network; start it with spindle({ network: true })');
+      return network;
+    },
     appview,
     client,
     url: face.url,
