@@ -37,3 +37,17 @@ export class ClientError extends Error {
     this.retryAt = details.retryAt;
   }
 }
+
+/** As atproto names them, and `notfound` for what nobody knows (any more). */
+export type InactiveStatus = 'deactivated' | 'takendown' | 'suspended' | 'deleted' | 'notfound';
+
+/** A word about an account and not a failure: its records can not be had now, or never again. */
+export class AccountInactive extends Error {
+  override name = 'AccountInactive';
+  readonly status: InactiveStatus;
+
+  constructor(status: InactiveStatus, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
