@@ -2,8 +2,9 @@
 import { Command } from 'commander';
 import { addCommands, run } from './cli/index.ts';
 import { runCommands } from './cli/run.ts';
+import { version } from './version.ts';
 
-const program = new Command('whorl').description('A Tangled spindle that runs CI anywhere, durably.').version('0.1.0');
+const program = new Command('whorl').description('A Tangled spindle that runs CI anywhere, durably.').version(version);
 for (const command of runCommands()) program.addCommand(command);
 addCommands(program);
 

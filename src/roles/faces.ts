@@ -32,7 +32,7 @@ export const healthPart =
   (app) =>
     healthRoutes(app, { database: databaseCheck(sql), ...checks });
 
-/** The public face: `/events`, and what else is put on the same address. */
+/** The public face: statuses, logs and identity, and what else is put on the same address. */
 export function publicFace(
   deps: RoleDeps,
   address: Address,
@@ -44,6 +44,9 @@ export function publicFace(
     sql,
     log,
     hostname: config.hostname,
+    owner: config.owner,
+    dev: config.dev,
+    logs: { colours: config.logs.colours },
     events: { rewindMs: config.events.rewindMs, ...events },
   });
   return open(app, address, parts);

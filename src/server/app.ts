@@ -4,49 +4,81 @@ import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { httpApp } from '../health/http.ts';
 import type { Sql } from '../store/db.ts';
+import { watchLog } from '../store/watchers.ts';
+import { version } from '../version.ts';
 import { type EventsOptions, eventStream } from './events.ts';
 import { type HubOptions, hub } from './hub.ts';
+import { type Identity, identityRoutes } from './identity.ts';
+import { type LogHubOptions, logHub } from './log-hub.ts';
+import { isLogPath, logRoutes, type LogsOptions, logStream } from './logs.ts';
+import { refuse } from './refuse.ts';
+import { upgradeRefusal, xrpcRoutes } from './xrpc.ts';
 
-export interface ServerDeps {
+export interface ServerDeps extends Identity {
   sql: Sql;
   log: Logger;
-  /** The name that forges know us by. */
-  hostname: string;
   events?: EventsOptions & HubOptions;
+  logs?: LogsOptions & LogHubOptions;
 }
 
+/** Somebody who reads a log says so again long before this is over. */
+const watchForMs = 150_000;
+
+const routes = `
+/events                             statuses
+/logs/<knot>/<rkey>/<workflow>      the log of a job
+/xrpc/sh.tangled.owner              who runs this
+/.well-known/did.json               what this is
+`;
+
 /** The public face. Other routes (webhooks, health) may be added before it listens. */
-export function buildServer({ sql, log, hostname, events: options }: ServerDeps): FastifyInstance {
+export function buildServer({
+  sql,
+  log,
+  events: eventsOptions,
+  logs: logsOptions,
+  ...identity
+}: ServerDeps): FastifyInstance {
   const app = httpApp(log);
-  const statuses = hub(sql, log, options);
-  const events = eventStream(sql, statuses, log, options);
+  const statuses = hub(sql, log, eventsOptions);
+  const events = eventStream(sql, statuses, log, eventsOptions);
+  const written = logHub(sql, log, {
+    watch: async ({ pipeline, job }) => void (await watchLog(sql, { pipeline, job, forMs: watchForMs })),
+    ...logsOptions,
+  });
+  const logs = logStream(sql, written, log, logsOptions);
   let closing = false;
 
   app.get('/', async (_request, reply) =>
-    reply
-      .type('text/plain; charset=utf-8')
-      .send(`${hostname} is a Tangled spindle, run by Whorl.\n\n/events  statuses\n`),
+    reply.type('text/plain; charset=utf-8').send(`${identity.hostname} is a Tangled spindle, run by Whorl.\n${routes}`),
   );
   app.get('/events', async (_request, reply) =>
     reply.code(426).header('upgrade', 'websocket').send({ error: '/events is a WebSocket' }),
   );
+  logRoutes(app);
+  identityRoutes(app, identity);
+  xrpcRoutes(app, {
+    'sh.tangled.owner': () => ({ owner: identity.owner }),
+    _health: () => ({ version }),
+  });
 
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', (error) => log.debug({ err: error }, 'a socket failed before its upgrade'));
-    const [pathname, query] = (request.url ?? '').split('?', 2);
-    if (closing) refuse(socket, '503 Service Unavailable');
+    const [pathname = '', query] = (request.url ?? '').split('?', 2);
+    if (closing) refuse(socket, 503, 'this server is going away; try again');
     else if (pathname === '/events') void events.upgrade(request, socket, head, new URLSearchParams(query));
-    else refuse(socket, '404 Not Found');
+    else if (isLogPath(pathname)) void logs.upgrade(request, socket, head, pathname);
+    else if (pathname.startsWith('/xrpc/')) refuse(socket, ...upgradeRefusal(pathname));
+    else refuse(socket, 404, 'there is nothing here');
   });
-  app.addHook('onReady', async () => statuses.start());
+  app.addHook('onReady', async () => {
+    statuses.start();
+    written.start();
+  });
   app.addHook('preClose', async () => {
     closing = true;
-    await events.close();
-    await statuses.stop();
+    await Promise.all([events.close(), logs.close()]);
+    await Promise.all([statuses.stop(), written.stop()]);
   });
   return app;
-}
-
-function refuse(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }

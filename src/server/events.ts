@@ -2,28 +2,23 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { WebSocket, WebSocketServer } from 'ws';
+import { WebSocket } from 'ws';
 import { parseCursor } from '../forges/tangled/cursor.ts';
 import type { Sql } from '../store/db.ts';
 import { newestCursor } from '../store/statuses.ts';
 import type { Hub } from './hub.ts';
-import { outlet } from './outlet.ts';
+import type { Outlet } from './outlet.ts';
+import { type ReaderOptions, readers, within } from './readers.ts';
 
-export interface EventsOptions {
+export interface EventsOptions extends ReaderOptions {
   /** How far before the given cursor to start: real readers resume by their own clock. Default 30 s. */
   rewindMs?: number;
-  /** Default 30 s. */
-  pingMs?: number;
-  /** A reader whose socket takes nothing for so long is closed with 1013. Default 10 s. */
-  writeDeadlineMs?: number;
   /** How much may wait for one live reader before it reads from the database again, in bytes. Default 256 KiB. */
   highWater?: number;
   /** Statuses for one read of the backlog. Default 200. */
   pageSize?: number;
   /** Pause after a read that failed. Default 1 s. */
   retryMs?: number;
-  /** How long readers may take to say goodbye at shutdown. Default 1 s. */
-  closeMs?: number;
   /** How long a reader's handshake waits for the database at most. Default 2 s. */
   startMs?: number;
 }
@@ -41,12 +36,8 @@ export interface EventStream {
  * is thrown away. A reader that is slow costs a page of memory, and nobody else waits for it.
  */
 export function eventStream(sql: Sql, hub: Hub, log: Logger, options: EventsOptions = {}): EventStream {
-  const { rewindMs = 30_000, pingMs = 30_000, writeDeadlineMs = 10_000, closeMs = 1_000 } = options;
-  const { highWater = 256 * 1024, pageSize = 200, retryMs = 1_000, startMs = 2_000 } = options;
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: 64 * 1024 });
-  const pinging = setInterval(() => {
-    for (const socket of sockets.clients) if (socket.readyState === WebSocket.OPEN) socket.ping();
-  }, pingMs);
+  const { rewindMs = 30_000, highWater = 256 * 1024, pageSize = 200, retryMs = 1_000, startMs = 2_000 } = options;
+  const all = readers(log, '/events', options);
 
   /** Nothing but a database that is away can fail here, so try until it is back or the reader is gone. */
   async function patiently<T>(socket: WebSocket, read: () => Promise<T>): Promise<T | undefined> {
@@ -69,8 +60,7 @@ export function eventStream(sql: Sql, hub: Hub, log: Logger, options: EventsOpti
     return from < 0n ? 0n : from < newest ? from : newest;
   }
 
-  async function serve(socket: WebSocket, start: () => Promise<bigint>, about: object): Promise<void> {
-    const out = outlet(socket, writeDeadlineMs, () => log.info(about, 'a reader of /events is too slow; closing it'));
+  async function serve(socket: WebSocket, out: Outlet, start: () => Promise<bigint>): Promise<void> {
     let at = await patiently(socket, start);
     while (at !== undefined) {
       await out.drained();
@@ -83,7 +73,7 @@ export function eventStream(sql: Sql, hub: Hub, log: Logger, options: EventsOpti
   }
 
   /** Follows the hub until too much waits for the reader; gives where it is then, or undefined when it is gone. */
-  const live = (socket: WebSocket, out: ReturnType<typeof outlet>, after: bigint): Promise<bigint | undefined> =>
+  const live = (socket: WebSocket, out: Outlet, after: bigint): Promise<bigint | undefined> =>
     new Promise((resolve) => {
       const leave = hub.follow(after, ({ cursor, frame }) => {
         out.send(frame);
@@ -104,34 +94,10 @@ export function eventStream(sql: Sql, hub: Hub, log: Logger, options: EventsOpti
       const cursor = query.get('cursor');
       const about = { reader: request.socket.remoteAddress, cursor };
       // Before the handshake ends: whatever is published once the reader knows that it is connected, it must get.
-      const start = await soon(beginning(parseCursor(cursor)), startMs);
-      sockets.handleUpgrade(request, socket, head, (reader) => {
-        reader.on('error', (error) => log.debug({ ...about, err: error }, 'a reader of /events failed'));
-        reader.on('close', (code) => log.debug({ ...about, code }, 'a reader of /events left'));
-        log.debug(about, 'a reader of /events came');
-        serve(reader, async () => start ?? beginning(parseCursor(cursor)), about).catch((error: unknown) => {
-          log.error({ ...about, err: error }, 'a reader of /events was lost to an error of ours');
-          reader.close(1011, 'something went wrong here; reconnect to continue');
-        });
-      });
+      const begin = () => beginning(parseCursor(cursor));
+      const start = await within(startMs, begin()).catch(() => undefined);
+      all.accept(request, socket, head, about, (reader, out) => serve(reader, out, async () => start ?? begin()));
     },
-    async close() {
-      clearInterval(pinging);
-      sockets.close();
-      const gone = [...sockets.clients].map((reader) => new Promise((resolve) => reader.once('close', resolve)));
-      for (const reader of sockets.clients) reader.close(1001, 'going away; reconnect to continue');
-      const timer = setTimeout(() => {
-        for (const reader of sockets.clients) reader.terminate();
-      }, closeMs);
-      await Promise.all(gone);
-      clearTimeout(timer);
-    },
+    close: () => all.close(),
   };
 }
-
-/** What the work gives, or undefined when it fails or takes longer. */
-const soon = <T>(work: Promise<T>, ms: number): Promise<T | undefined> => {
-  const late = new AbortController();
-  const end = delay(ms, undefined, { signal: late.signal }).catch(() => undefined);
-  return Promise.race([work.catch(() => undefined), end]).finally(() => late.abort());
-};

@@ -1,7 +1,10 @@
+import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 
 export interface Outlet {
   send(frame: string): void;
+  /** Whole frames, as `textFrames` makes them. Resolves when the system has taken them, or the reader is gone. */
+  write(frames: Buffer): Promise<void>;
   /** Resolves when the system has taken all that was sent, or the reader is gone. */
   drained(): Promise<void>;
 }
@@ -9,8 +12,9 @@ export interface Outlet {
 /**
  * Writes to a reader, and closes it with 1013 ("try again later") when nothing of what waits for it gets out for
  * `deadlineMs`. A slow reader that moves is left alone.
+ * @param stream what is under the socket; without compression, `ws` writes each frame to it at once and whole
  */
-export function outlet(socket: WebSocket, deadlineMs: number, onSlow: () => void): Outlet {
+export function outlet(socket: WebSocket, stream: Duplex, deadlineMs: number, onSlow: () => void): Outlet {
   let waiting = 0;
   let strikes = 0;
   let watch: NodeJS.Timeout | undefined;
@@ -30,24 +34,34 @@ export function outlet(socket: WebSocket, deadlineMs: number, onSlow: () => void
     const patience = setTimeout(() => socket.terminate(), deadlineMs);
     socket.once('close', () => clearTimeout(patience));
   };
+  const wait = (): void => {
+    waiting++;
+    if (waiting === 1) strikes = 0;
+    watch ??= setInterval(strike, deadlineMs / 4);
+  };
   const sent = (): void => {
     waiting--;
     strikes = 0;
     if (waiting === 0) settle();
+  };
+  const drained = (): Promise<void> => {
+    if (waiting === 0 || socket.readyState === WebSocket.CLOSED) return Promise.resolve();
+    return new Promise((resolve) => idle.push(resolve));
   };
   socket.once('close', settle);
 
   return {
     send(frame) {
       if (socket.readyState !== WebSocket.OPEN) return;
-      waiting++;
-      if (waiting === 1) strikes = 0;
-      watch ??= setInterval(strike, deadlineMs / 4);
+      wait();
       socket.send(frame, sent);
     },
-    drained() {
-      if (waiting === 0 || socket.readyState === WebSocket.CLOSED) return Promise.resolve();
-      return new Promise((resolve) => idle.push(resolve));
+    write(frames) {
+      if (socket.readyState !== WebSocket.OPEN) return Promise.resolve();
+      wait();
+      stream.write(frames, sent);
+      return drained();
     },
+    drained,
   };
 }

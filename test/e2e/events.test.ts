@@ -42,7 +42,14 @@ afterEach(async () => {
 });
 
 async function serve(events: ServerDeps['events'] = {}): Promise<string> {
-  const app = buildServer({ sql, log, hostname: 'spindle.example', events: { rewindMs: 0, closeMs: 200, ...events } });
+  const app = buildServer({
+    sql,
+    log,
+    hostname: 'spindle.example',
+    owner: 'did:web:owner.example',
+    dev: true,
+    events: { rewindMs: 0, closeMs: 200, ...events },
+  });
   apps.push(app);
   await app.listen({ host: '127.0.0.1', port: 0 });
   return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;

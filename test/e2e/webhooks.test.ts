@@ -277,7 +277,7 @@ test('an unknown provider, and another method, are 404', async () => {
 });
 
 test('one port can have the public face and the webhooks', async () => {
-  const app = buildServer({ sql, log, hostname: 'spindle.example' });
+  const app = buildServer({ sql, log, hostname: 'spindle.example', owner: 'did:web:owner.example', dev: true });
   apps.push(app);
   webhookRoutes(app, { sql, parsers: parsers(), log });
   await app.ready();

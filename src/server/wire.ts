@@ -1,0 +1,69 @@
+/**
+ * Lines of text as WebSocket frames (RFC 6455, 5.2): text, final, not masked. What a server sends is the same for every
+ * reader, so it can be framed once for all of them. The pieces end between frames, where a ping may come in between,
+ * and are about `pieceBytes` long each.
+ */
+export function textFrames(lines: Buffer, pieceBytes = 64 * 1024): Buffer[] {
+  const frames = Buffer.allocUnsafe(lines.length + 10 * (1 + count(lines, newline)));
+  const pieces: Buffer[] = [];
+  let begun = 0;
+  let at = 0;
+  for (let from = 0; from <= lines.length;) {
+    const found = lines.indexOf(newline, from);
+    const to = found === -1 ? lines.length : found;
+    at = header(frames, at, to - from);
+    at += lines.copy(frames, at, from, to);
+    from = to + 1;
+    if (at - begun < pieceBytes && from <= lines.length) continue;
+    pieces.push(frames.subarray(begun, at));
+    begun = at;
+  }
+  return pieces;
+}
+
+const newline = 0x0a;
+
+function count(bytes: Buffer, byte: number): number {
+  let found = 0;
+  for (let at = bytes.indexOf(byte); at !== -1; at = bytes.indexOf(byte, at + 1)) found++;
+  return found;
+}
+
+/** Writes the header of a frame and gives the place after it. */
+function header(into: Buffer, at: number, length: number): number {
+  into[at] = 0x81;
+  if (length < 126) {
+    into[at + 1] = length;
+    return at + 2;
+  }
+  if (length < 65_536) {
+    into[at + 1] = 126;
+    return into.writeUInt16BE(length, at + 2);
+  }
+  into[at + 1] = 127;
+  return into.writeBigUInt64BE(BigInt(length), at + 2);
+}
+
+/**
+ * Takes SGR codes (colours) out of entries, which are JSON: `ESC [ … m` is written `\u001b[…m` there. After an odd number
+ * of further backslashes it is no code, but a line that speaks of one.
+ */
+export function withoutColours(lines: Buffer): Buffer {
+  if (!lines.includes(code)) return lines;
+  // Latin-1 keeps every byte as it is.
+  const text = lines.toString('latin1');
+  const kept: string[] = [];
+  let done = 0;
+  for (let at = text.indexOf(code); at !== -1; at = text.indexOf(code, at + code.length)) {
+    let before = at;
+    while (before > done && text[before - 1] === '\\') before--;
+    parameters.lastIndex = at + code.length;
+    if ((at - before) % 2 === 1 || !parameters.test(text)) continue;
+    kept.push(text.slice(done, at));
+    done = parameters.lastIndex;
+  }
+  return Buffer.from(kept.join('') + text.slice(done), 'latin1');
+}
+
+const code = '\\u001b[';
+const parameters = /[\d;:]*m/y;
