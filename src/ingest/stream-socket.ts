@@ -1,4 +1,5 @@
 import { WebSocket } from 'ws';
+import type { Guard } from '../clients/guard.ts';
 
 export type StreamSocket = {
   /** the `Date` header of the answer */
@@ -19,17 +20,21 @@ export type DialOptions = {
   /** silence, pongs included, after which the link counts as dead */
   readDeadlineMs: number;
   signal: AbortSignal;
+  /** for a host that strangers name */
+  guard?: Guard | undefined;
 };
 
 /** Dials; resolves when the socket is open. Rejects when the other side cannot be reached, or refuses. */
 export function dial(url: string, options: DialOptions): Promise<StreamSocket> {
   return new Promise((resolve, reject) => {
+    options.guard?.check(new URL(url).hostname);
     const ws = new WebSocket(url, {
       // no `origin`: a knot refuses a foreign one (gorilla's default check)
       perMessageDeflate: false,
       handshakeTimeout: options.dialTimeoutMs,
       // a frame that is not UTF-8 is a bad frame, and must not end the connection
       skipUTF8Validation: true,
+      ...(options.guard && { lookup: options.guard.lookup }),
     });
     let date: string | undefined;
     let paused = true;

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Guard } from '../clients/guard.ts';
 import { backOff } from './pause.ts';
 import { dial, type StreamSocket } from './stream-socket.ts';
 
@@ -22,6 +23,8 @@ export type StreamStats = {
 /** One connection: where it leads, and what becomes of what comes. */
 export type Connection = {
   url: string;
+  /** for a host that strangers name */
+  guard?: Guard | undefined;
   /** It is open and silent; it is read as soon as this resolves. `date`: the `Date` header of the answer. */
   onOpen(date: string | undefined): Promise<void>;
   onFrame(bytes: Buffer, now: number): void;
@@ -69,7 +72,14 @@ export function stream(options: StreamOptions): Stream {
     };
     try {
       stats.dials++;
-      socket = await dial(connection.url, { onFrame, pingMs, readDeadlineMs, dialTimeoutMs, signal });
+      socket = await dial(connection.url, {
+        onFrame,
+        pingMs,
+        readDeadlineMs,
+        dialTimeoutMs,
+        signal,
+        guard: connection.guard,
+      });
       opened = true;
       stats.connected = true;
       await connection.onOpen(socket.date);
