@@ -3,7 +3,9 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { isUnavailable, type Sql } from '../store/db.ts';
 import { type Listener, listen } from '../store/listen.ts';
-import { type LogKey, type LogState, noticeOf, readLog } from '../store/log-reader.ts';
+import type { AttemptKey } from '../store/builds.ts';
+import { type LogState, readLog } from '../store/log-reader.ts';
+import { noticeOf } from '../store/logs.ts';
 import { remarkEntries, remarkOf } from './log-remark.ts';
 import { textFrames, withoutColours } from './wire.ts';
 
@@ -25,14 +27,14 @@ export interface Follower {
 export interface LogHub {
   start(): void;
   stop(): Promise<void>;
-  follow(key: LogKey): Follower;
+  follow(key: AttemptKey): Follower;
 }
 
 export interface LogHubOptions {
   /** Leave SGR codes in. Default false. */
   colours?: boolean;
   /** Says that somebody follows a log that is still being written, for about two and a half minutes. */
-  watch?: (key: LogKey) => Promise<void>;
+  watch?: (key: AttemptKey) => Promise<void>;
   /** Default 60 s. */
   watchMs?: number;
   /** How often to look without a notice, since one can be lost. Default 5 s. */
@@ -48,7 +50,7 @@ export interface LogHubOptions {
 /** A log that somebody follows. */
 interface Tail {
   id: string;
-  key: LogKey;
+  key: AttemptKey;
   followers: number;
   state?: LogState;
   /** Reads are counted: what an older one says does not replace what a newer one said. */
@@ -218,7 +220,7 @@ export function logHub(sql: Sql, log: Logger, options: LogHubOptions = {}): LogH
   }
 }
 
-function tailOf(tails: Map<string, Tail>, key: LogKey): Tail {
+function tailOf(tails: Map<string, Tail>, key: AttemptKey): Tail {
   const id = noticeOf(key);
   const known = tails.get(id);
   if (known) return known;

@@ -4,7 +4,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { WebSocket } from 'ws';
 import type { Sql } from '../store/db.ts';
-import { findLog, type LogKey } from '../store/log-reader.ts';
+import type { AttemptKey } from '../store/builds.ts';
+import { findLog } from '../store/log-reader.ts';
 import type { LogHub } from './log-hub.ts';
 import { type LogPath, parseLogPath } from './log-path.ts';
 import type { Outlet } from './outlet.ts';
@@ -46,10 +47,10 @@ export interface LogStream {
 export function logStream(sql: Sql, hub: LogHub, log: Logger, options: LogsOptions = {}): LogStream {
   const { findMs = 5_000 } = options;
   const all = readers(log, '/logs', options);
-  const finding = new Map<string, Promise<LogKey | undefined>>();
+  const finding = new Map<string, Promise<AttemptKey | undefined>>();
 
   /** Those who come together ask once. */
-  function find(path: LogPath): Promise<LogKey | undefined> {
+  function find(path: LogPath): Promise<AttemptKey | undefined> {
     const name = JSON.stringify(path);
     const under = finding.get(name);
     if (under) return under;
@@ -58,7 +59,7 @@ export function logStream(sql: Sql, hub: LogHub, log: Logger, options: LogsOptio
     return found;
   }
 
-  async function serve(socket: WebSocket, out: Outlet, key: LogKey): Promise<void> {
+  async function serve(socket: WebSocket, out: Outlet, key: AttemptKey): Promise<void> {
     const follower = hub.follow(key);
     socket.once('close', () => follower.leave());
     try {
@@ -79,7 +80,7 @@ export function logStream(sql: Sql, hub: LogHub, log: Logger, options: LogsOptio
     async upgrade(request, socket, head, pathname) {
       const path = parseLogPath(pathname);
       if (path === 'incomplete') return refuse(socket, 400, incomplete);
-      let key: LogKey | undefined;
+      let key: AttemptKey | undefined;
       try {
         key = path && (await within(findMs, find(path)));
       } catch (error) {

@@ -1,15 +1,9 @@
 import { promisify } from 'node:util';
 import { zstdDecompress } from 'node:zlib';
-import { type PipelineId, pipelineId } from '../pipeline/ids.ts';
+import { pipelineId } from '../pipeline/ids.ts';
 import type { Status } from '../pipeline/status.ts';
+import type { AttemptKey } from './builds.ts';
 import type { Sql } from './db.ts';
-
-/** One log: that of an attempt of a job. */
-export interface LogKey {
-  pipeline: PipelineId;
-  job: string;
-  attempt: number;
-}
 
 /** Where a log stands. */
 export interface LogState {
@@ -44,9 +38,6 @@ export interface LogRead {
   page?: LogPage;
 }
 
-/** How a notice on the channel `logs` names a log; the job comes last, since it may have spaces. */
-export const noticeOf = ({ pipeline, job, attempt }: LogKey): string => `${pipeline} ${attempt} ${job}`;
-
 /**
  * The log of a job: of the attempt that was asked for, or else of the one that its last status is about.
  * Undefined when there is no such job, or when it has never had that attempt. Names are tried in their order.
@@ -54,7 +45,7 @@ export const noticeOf = ({ pipeline, job, attempt }: LogKey): string => `${pipel
 export async function findLog(
   sql: Sql,
   { knot, rkey, jobs, attempt }: { knot: string; rkey: string; jobs: readonly string[]; attempt?: number | undefined },
-): Promise<LogKey | undefined> {
+): Promise<AttemptKey | undefined> {
   const pipeline = pipelineId(knot, rkey);
   const [row] = await sql<{ name: string; attempt: number }[]>`
     select name, attempt from jobs where pipeline = ${pipeline} and name = any(${[...jobs]}::text[])
@@ -73,7 +64,12 @@ const chunksOfPage = 64;
  * `mostBytes` of them, at least one chunk. One statement, so that "over" means that nothing comes after what is there.
  * Undefined when there is no such job.
  */
-export async function readLog(sql: Sql, key: LogKey, from: number, mostBytes: number): Promise<LogRead | undefined> {
+export async function readLog(
+  sql: Sql,
+  key: AttemptKey,
+  from: number,
+  mostBytes: number,
+): Promise<LogRead | undefined> {
   const { pipeline, job, attempt } = key;
   const rows = await sql<(LogState & { n: number | null; count: number; data: Uint8Array })[]>`
     with fate as materialized (
@@ -93,8 +89,9 @@ export async function readLog(sql: Sql, key: LogKey, from: number, mostBytes: nu
     )
     select coalesce(log.entries, 0)::float8 as entries, coalesce(log.steps, 0) as steps,
       coalesce(log.complete, -1) as complete, fate.ended,
-      fate.ended and case
+      case
         when log.removed_at is not null then true
+        when not fate.ended then false
         when log.pipeline is not null then log.complete >= coalesce(fate.epoch, 0)
         else coalesce(fate.shown_at, '-infinity') < clock_timestamp() - ${patience} * interval '1 millisecond'
       end as over,
@@ -111,8 +108,8 @@ export async function readLog(sql: Sql, key: LogKey, from: number, mostBytes: nu
   const [first] = rows;
   if (!first) return undefined;
   const { n: _n, count: _count, data: _data, ...state } = first;
-  // A hole means that retention came in between; the state says so.
-  if (first.n !== from) return { state };
+  // Entries of a log that was removed are left for a moment.
+  if (first.n !== from || state.removedAt) return { state };
   const texts = await Promise.all(rows.map(({ data }) => decompress(data)));
   const next = rows.reduce((at, { count }) => at + count, from);
   return { state, page: { text: joined(texts), next } };

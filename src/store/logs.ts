@@ -170,4 +170,4 @@ export async function completeLog(sql: Sql, key: AttemptKey, epoch: number): Pro
 }
 
 /** What is said on the channel `logs` when a log grew or became complete. The job is last: its name may have blanks. */
-const noticeOf = ({ pipeline, job, attempt }: AttemptKey): string => `${pipeline} ${attempt} ${job}`;
+export const noticeOf = ({ pipeline, job, attempt }: AttemptKey): string => `${pipeline} ${attempt} ${job}`;
