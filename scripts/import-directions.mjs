@@ -58,7 +58,8 @@ export const directions = {
 };
 
 /** Files of `providers` that do no I/O, nor import one that does: what ingest and server may use of a provider. */
-const pureProviderFile = /^providers\/(?:.+\/)?(?:plan|planners|webhook|webhooks|provider|errors|state|wire)\.ts$/;
+const pureProviderFile =
+  /^providers\/(?:.+\/)?(?:plan|planners|webhook|webhooks|provider|errors|state|steps|wire|line|ansi|log-format)\.ts$/;
 const outside = ['sim', 'test', 'demo', 'bench', 'scripts'];
 
 /**

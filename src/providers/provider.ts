@@ -60,7 +60,10 @@ export interface LogStep {
   /** What it runs, if that is one short command. */
   command?: string;
   state: 'waiting' | 'running' | 'ended';
-  /** It never has a log (a wait, a question to a person, another pipeline): what became of it, in a sentence. */
+  /**
+   * It never has a log (a wait, a question to a person, another pipeline, never run): how it stands, in a sentence that
+   * may change until it has ended.
+   */
   remark?: string;
   /** Ms since 1970. */
   startedAt?: number;
@@ -71,7 +74,7 @@ export interface LogStep {
 export interface LogPlace {
   /** Raw bytes at the CI. */
   bytes: number;
-  /** The time of the last line that had one, ms. */
+  /** The last time that the CI told before it, ms. */
   at: number | null;
 }
 
@@ -82,6 +85,11 @@ export interface LogLine {
   at: number | null;
   /** It is a header, and its text the name of the group of lines that it begins; `system`: the CI's own doings. */
   group?: 'user' | 'system';
+  /**
+   * It is a long one: so many bytes at the CI. `text` is then more than should be kept, so that a secret across the cut
+   * can be masked whole; `cutLine` (line.ts) cuts what is masked.
+   */
+  bytes?: number;
 }
 
 /** A piece of a step's log, with the place after it. */

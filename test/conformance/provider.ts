@@ -3,7 +3,18 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { pipelineId, runKey } from '../../src/pipeline/ids.ts';
 import { isEnd } from '../../src/pipeline/status.ts';
 import { ProviderError } from '../../src/providers/errors.ts';
-import type { Built, BuildRef, CreateRequest, Limiter, Plan, Provider } from '../../src/providers/provider.ts';
+import type {
+  Built,
+  BuildRef,
+  CreateRequest,
+  Limiter,
+  LogLine,
+  LogPart,
+  LogPlace,
+  LogRequest,
+  Plan,
+  Provider,
+} from '../../src/providers/provider.ts';
 
 /** A provider under test and the hands to move its CI. */
 export interface Subject {
@@ -15,8 +26,8 @@ export interface Subject {
   nonsense: [options: unknown, word: string][];
   /** Options of a target that does not exist; absent when every target exists. */
   missing?: unknown;
-  /** Lets the build write this into its log while it runs; `options` may have said it already. */
-  line: string;
+  /** Lines that a build writes into its log while it runs, among others. */
+  lines: string[];
   /** Moves a build until it runs. */
   start: (built: Built) => void;
   /** Moves a build to its end. */
@@ -189,21 +200,100 @@ export function conformance(name: string, make: () => Promise<Subject>): void {
       expect(seen.at).toBe(0);
     });
 
-    test('logs are read from a cursor on, each line once, until they are complete', async () => {
+    /** What a step's log has from a place on. */
+    const readLog = async (ref: BuildRef, from: LogPlace, more: Partial<LogRequest> = {}) => {
+      const [step] = await subject.provider.steps(ref, never());
+      const request = { step: step ?? fail(), from, ended: step?.state === 'ended', most: 1 << 20, ...more };
+      const parts: LogPart[] = [];
+      for await (const part of subject.provider.log(ref, request, never())) parts.push(part);
+      return { parts, lines: parts.flatMap(({ lines }) => lines), place: parts.at(-1)?.place ?? from };
+    };
+    const beginning: LogPlace = { bytes: 0, at: null };
+    const texts = (lines: LogLine[]): string[] => lines.map(({ text }) => text);
+
+    test('what a build runs are its steps: the same ones, from waiting over running to the end', async () => {
+      const { built } = await create();
+      const before = await subject.provider.steps(built.ref, never());
+      subject.start(built);
+      const during = await subject.provider.steps(built.ref, never());
+      subject.finish(built, 'success');
+      const after = await subject.provider.steps(built.ref, never());
+      expect([before, during, after].map((steps) => steps.map(({ state }) => state))).toEqual([
+        ['waiting'],
+        ['running'],
+        ['ended'],
+      ]);
+      expect(new Set([...before, ...during, ...after].map(({ id, name }) => `${id} ${name}`)).size).toBe(1);
+      expect(after[0]?.startedAt).toBe(during[0]?.startedAt);
+      expect(after[0]?.endedAt).toBeGreaterThanOrEqual(after[0]?.startedAt ?? fail());
+      expect(before[0]?.startedAt).toBeUndefined();
+    });
+
+    test('a build that waits has no lines', async () => {
+      const { built } = await create();
+      expect(await readLog(built.ref, beginning)).toMatchObject({ parts: [], place: beginning });
+    });
+
+    test('a log that grows gives each line once, the same as one read at the end', async () => {
       const { built } = await create();
       subject.start(built);
-      const first = await subject.provider.logs(built.ref, '', never());
-      expect(first.complete).toBe(false);
+      const first = await readLog(built.ref, beginning);
+      expect(first.lines.length).toBeGreaterThan(0);
+      expect((await readLog(built.ref, first.place)).parts).toEqual([]);
       subject.finish(built, 'success');
-      let { text, cursor, complete } = first;
-      for (let n = 0; n < 5 && !complete; n += 1) {
-        const next = await subject.provider.logs(built.ref, cursor, never());
-        text += next.text;
-        ({ cursor, complete } = next);
+      const second = await readLog(built.ref, first.place);
+      expect((await readLog(built.ref, second.place)).parts).toEqual([]);
+      const once = await readLog(built.ref, beginning);
+      expect([...first.lines, ...second.lines]).toEqual(once.lines);
+      expect(second.place).toEqual(once.place);
+      for (const line of subject.lines) expect(texts(once.lines).filter((text) => text === line)).toHaveLength(1);
+      expect(once.lines.every(({ at }) => at !== null && at > 1_000_000_000_000)).toBe(true);
+      expect(once.parts.some(({ again, skipped }) => again || skipped)).toBe(false);
+    });
+
+    test('a log is read on from the place of any part of it', async () => {
+      const { built } = await create();
+      subject.start(built);
+      subject.finish(built, 'success');
+      const once = await readLog(built.ref, beginning);
+      // The end of each line as a place: a log of so many bytes at most ends its first half there.
+      for (let most = 1; most < 2 * once.place.bytes; most += 7) {
+        const [head] = (await readLog(built.ref, beginning, { most })).parts;
+        if (!head || head.skipped !== undefined) continue;
+        const rest = await readLog(built.ref, head.place);
+        expect([...head.lines, ...rest.lines]).toEqual(once.lines);
+        expect(rest.place).toEqual(once.place);
       }
-      expect(complete).toBe(true);
-      expect(text.split(subject.line)).toHaveLength(2);
-      expect(await subject.provider.logs(built.ref, cursor, never())).toMatchObject({ text: '', complete: true });
+    });
+
+    test('of a log that is too long the first and the last lines are told, and how much is left out', async () => {
+      const { built } = await create();
+      subject.start(built);
+      subject.finish(built, 'success');
+      const once = await readLog(built.ref, beginning);
+      const { parts, lines, place } = await readLog(built.ref, beginning, { most: once.place.bytes - 1 });
+      expect(place).toMatchObject({ bytes: once.place.bytes });
+      expect(parts.filter(({ skipped }) => skipped !== undefined)).toHaveLength(1);
+      expect(parts.find(({ skipped }) => skipped)?.skipped).toBeLessThan(once.place.bytes);
+      expect(lines.length).toBeGreaterThan(0);
+      expect(lines.length).toBeLessThan(once.lines.length);
+      expect(texts(once.lines).join('\n')).toContain(texts(lines.slice(0, 1)).join());
+      expect(texts(once.lines).slice(-1)).toEqual(texts(lines).slice(-1));
+    });
+
+    test('a retry adds a step, and the log of the first run stays', async () => {
+      const { built } = await create('failed');
+      subject.start(built);
+      subject.finish(built, 'failed');
+      const once = await readLog(built.ref, beginning);
+      const [first] = await subject.provider.steps(built.ref, never());
+      const ref = await subject.provider.retry(built.ref, never());
+      const steps = await subject.provider.steps(ref, never());
+      expect(steps).toHaveLength(2);
+      expect(steps[0]).toEqual(first);
+      expect(steps[1]?.name).toBe(`${first?.name} (retry 1)`);
+      expect(steps[1]?.state).not.toBe('ended');
+      expect((await readLog(ref, beginning)).lines).toEqual(once.lines);
     });
 
     test('plan takes a plain workflow file', () => {

@@ -410,38 +410,6 @@ describe('retry', () => {
   });
 });
 
-describe('logs', () => {
-  test('come job after job, and a running job up to its last whole line', async () => {
-    sim.script((build) =>
-      build.message === 'two jobs' ? { jobs: [{ name: 'a' }, { name: 'b' }], steps: ['running', 'passed'] } : undefined,
-    );
-    const provider = client();
-    // The simulator's agent writes lines of its own, with time marks as the real one has them.
-    const read = async (cursor: string) => {
-      const chunk = await provider.logs(ref, cursor, never());
-      const lines = chunk.text.split('\n').filter((line) => !line.includes('\x1b_bk'));
-      return { ...chunk, text: lines.join('\n') };
-    };
-    const { ref } = await provider.create(request({ message: 'two jobs' }), never());
-    expect(await read('')).toMatchObject({ text: '', complete: false });
-    sim.advance(ref.id, 'running');
-    sim.appendLog(ref.id, 'b', 'from b');
-    sim.appendLog(ref.id, 'a', 'one\ntw');
-    const first = await read('');
-    expect(first).toMatchObject({ text: '==> a\none\n', complete: false });
-    sim.appendLog(ref.id, 'a', 'o\n');
-    const second = await read(first.cursor);
-    expect(second).toMatchObject({ text: 'two\n', complete: false });
-    sim.finish(ref.id, 'passed');
-    const third = await read(second.cursor);
-    expect(third).toMatchObject({ text: '==> b\nfrom b\n', complete: true });
-    expect(await read('not a cursor')).toMatchObject({
-      text: '==> a\none\ntwo\n==> b\nfrom b\n',
-      complete: true,
-    });
-  });
-});
-
 describe('the rate budget', () => {
   test('is asked before every request, by a name that a repeated call has too, and never by the token', async () => {
     const { limiter, asked } = countingLimiter();
@@ -451,7 +419,7 @@ describe('the rate budget', () => {
     const { ref } = await provider.create(made, never());
     await provider.create({ ...made, nonce: 'another' }, never());
     await provider.read([ref], never());
-    await provider.logs(ref, '', never());
+    await provider.steps(ref, never());
     await provider.cancel(ref, never());
     expect(asked).toHaveLength(sim.requests.length - before);
     expect(asked.map(({ priority }) => priority)).toEqual(['create', 'create', 'read', 'log', 'cancel']);

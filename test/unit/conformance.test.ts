@@ -11,7 +11,7 @@ conformance('fake', async () => {
   return {
     provider: fakeProvider({ now }),
     plan: planFake,
-    options: (end) => ({ result: end, delay: '10m', logs: ['built it'] }),
+    options: (end) => ({ result: end, delay: '10m', logs: ['made it', 'built it', 'wörked'] }),
     nonsense: [
       ['passed', 'tack.fake must be a map'],
       [[], 'tack.fake must be a map'],
@@ -26,7 +26,7 @@ conformance('fake', async () => {
       [{ logs: 'line' }, 'logs'],
       [{ fail_create: 'Whatever' }, 'fail_create'],
     ],
-    line: 'built it',
+    lines: ['made it', 'built it', 'wörked'],
     start: () => {
       ahead += 10 * 60_000;
     },
@@ -63,12 +63,15 @@ conformance('buildkite', async () => {
       [{ pipeline: 'app', message: 'a\0b' }, 'message'],
     ],
     missing: { pipeline: 'nowhere' },
-    line: 'built it',
+    lines: ['built it', 'wörked, without a line end'],
     start: ({ ref }) => {
       sim.advance(ref.id, 'running');
       sim.appendLog(ref.id, 'build', 'built it\r\n');
     },
-    finish: ({ ref }, end) => void sim.finish(ref.id, end === 'success' ? 'passed' : 'failed'),
+    finish: ({ ref }, end) => {
+      sim.appendLog(ref.id, 'build', 'wörked, without a line end');
+      sim.finish(ref.id, end === 'success' ? 'passed' : 'failed');
+    },
     settle: ({ id }) => {
       if (sim.build(id).state === 'canceling') sim.advance(id, 'canceled');
     },

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { ProviderError } from '../errors.ts';
 import type { Health } from '../provider.ts';
-import { type Http, isRefusal, parseJson } from './http.ts';
+import { parseJson } from './answers.ts';
+import { type Http, isRefusal } from './http.ts';
 import { type Identity, unreadable } from './search.ts';
 import { parseTime } from './wire.ts';
 

@@ -5,11 +5,13 @@ import type { BuildRef, Limiter, Provider } from '../provider.ts';
 import { readHealth, readIdentity } from './account.ts';
 import { checkAllowed } from './allow.ts';
 import { builtOf, createBody, goneOf, refOf } from './builds.ts';
-import { createHttp, isRefusal, parseJson, type Refusal } from './http.ts';
-import { readLogs } from './logs.ts';
+import { parseJson } from './answers.ts';
+import { createHttp, isRefusal, type Refusal } from './http.ts';
+import { openLog, readLog } from './logs.ts';
 import { type BuildkiteTarget, parseTarget } from './plan.ts';
 import { buildPath, getBuild, hasEnded, isGone, readBuilds } from './read.ts';
 import { findBuilds, type Identity, missing, unreadable } from './search.ts';
+import { stepsOf } from './steps.ts';
 import { type BuildkiteBuild, parseBuild } from './wire.ts';
 
 /** The part of a logger that is used; pino has it. */
@@ -26,7 +28,7 @@ export interface BuildkiteOptions {
   /** Unset: every repository may use every target that the token reaches. */
   allow?: readonly AllowRule[];
   log?: Log;
-  /** For one request with its answer; default 10 s. */
+  /** For one request with its answer, and for each silence in a log; default 10 s. */
   timeoutMs?: number;
 }
 
@@ -35,9 +37,6 @@ const alreadyOver = /already (finished|being cancell?ed|been cancell?ed)|no buil
 
 /** States whose jobs `retry` runs again. */
 const retried = 'failed,canceled,expired,timed_out';
-
-/** A job's log is read up to this size; more is left to Buildkite's own page. */
-const logCap = 8 * 1024 * 1024;
 
 /** Buildkite, by its REST API. */
 export function buildkite(options: BuildkiteOptions): Provider {
@@ -140,24 +139,13 @@ export function buildkite(options: BuildkiteOptions): Provider {
       return ref;
     },
 
-    async logs(ref, cursor, signal) {
-      const build = await getBuild(http, ref, 'log', signal);
-      if (!build) return { text: '', cursor, complete: true };
-      return readLogs(build, cursor, async (job) => {
-        const answer = await http.call({
-          method: 'GET',
-          path: buildPath(ref, 'jobs', job, 'log.txt'),
-          key: `log/${job}`,
-          priority: 'log',
-          signal,
-          maxBytes: logCap,
-          cut: true,
-        });
-        if (!isRefusal(answer)) return answer;
-        if (isGone(answer, ref)) return { bytes: Buffer.alloc(0), truncated: false };
-        throw refused('Internal', 'give the log of', ref, answer);
-      });
+    async steps(ref, signal) {
+      // Without them only the newest job of each step is shown, and the others would lose their logs.
+      const build = await getBuild(http, ref, 'log', signal, { include_retried_jobs: 'true' });
+      return build ? stepsOf(build) : [];
     },
+
+    log: (ref, request, signal) => readLog((bytes) => openLog(http, ref, request.step.id, bytes, signal), request),
   };
 }
 

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Failure } from '../../pipeline/failures.ts';
 import { ProviderError } from '../errors.ts';
 import type { Limiter, Limits, Priority } from '../provider.ts';
+import { describe, reasonIn, thrownFor } from './answers.ts';
 import { rateLimits, retryAfter } from './rate.ts';
 
 export interface HttpOptions {
@@ -24,9 +24,9 @@ export interface Request {
   key: string;
   priority: Priority;
   signal: AbortSignal;
-  /** Bytes of the answer that are read: more is an error, or with `cut` dropped. */
+  /** Bytes of the answer that are read: more is an error. */
   maxBytes?: number;
-  cut?: boolean;
+  headers?: Record<string, string>;
 }
 
 /** An answer of Buildkite that is no success, before it is known what it means for the call. */
@@ -39,8 +39,14 @@ export interface Refusal {
 export interface Answer {
   status: number;
   bytes: Buffer;
-  /** There was more than `maxBytes`. */
-  truncated: boolean;
+}
+
+/** An answer whose body is read piece by piece, once, or left with `close`. */
+export interface Streamed {
+  status: number;
+  headers: Headers;
+  chunks(): AsyncGenerator<Uint8Array, void, undefined>;
+  close(): void;
 }
 
 export interface Http {
@@ -49,10 +55,12 @@ export interface Http {
    * and 429), throws `ProviderError` for all else. A POST whose answer never came is `ambiguous`.
    */
   call(request: Request): Promise<Answer | Refusal>;
+  /** The same for a body of any size: the time limit is for each silence in it. */
+  stream(request: Request): Promise<Streamed | Refusal>;
   limits(): Limits;
 }
 
-export const isRefusal = (answer: Answer | Refusal): answer is Refusal => 'reason' in answer;
+export const isRefusal = (answer: Answer | Streamed | Refusal): answer is Refusal => 'reason' in answer;
 
 /** A slot this near is waited for; for a later one the caller comes back. */
 const patienceMs = 1500;
@@ -61,29 +69,100 @@ const jsonCap = 16 * 1024 * 1024;
 export function createHttp({ apiUrl, token, limiter, timeoutMs }: HttpOptions): Http {
   let last: Limits = { remaining: null, limit: null, resetAt: null };
 
+  /** Reads what was answered apart from the body of a success, which is undefined here. */
+  const judge = async (request: Request, secret: string, bucket: string, response: Response, patience: Patience) => {
+    const { status, headers } = response;
+    last = rateLimits(headers, Date.now()) ?? last;
+    if (status >= 200 && status < 300) return undefined;
+    const bytes = await readBody(request, response, patience);
+    const reason = reasonIn(bytes).replaceAll(secret || '\0', '[token]');
+    if (status === 429) {
+      const retryAt = retryAfter(headers, bytes, Date.now());
+      // The budget only saves needless requests; the error below carries the time in any case.
+      await limiter.block(bucket, retryAt).catch(() => {});
+      throw new ProviderError('RateLimited', 'Buildkite’s rate limit is used up', { retryAt });
+    }
+    const thrown = thrownFor(request, status, reason);
+    if (thrown) throw thrown;
+    return { status, reason };
+  };
+
+  const begin = async (request: Request) => {
+    const secret = token();
+    // Limits belong to a token's user, whom we may not know yet; one spindle has one token.
+    const bucket = `buildkite/${createHash('sha256').update(secret).digest('hex').slice(0, 16)}`;
+    await waitForSlot(limiter, bucket, request);
+    const patience = createPatience(timeoutMs, request.signal);
+    try {
+      const response = await send(request, apiUrl, secret, patience);
+      return { response, patience, refusal: await judge(request, secret, bucket, response, patience) };
+    } catch (error) {
+      patience.end();
+      throw error;
+    }
+  };
+
   return {
     limits: () => last,
     async call(request) {
-      const secret = token();
-      // Limits belong to a token's user, whom we may not know yet; one spindle has one token.
-      const bucket = `buildkite/${createHash('sha256').update(secret).digest('hex').slice(0, 16)}`;
-      await waitForSlot(limiter, bucket, request);
-      const deadline = AbortSignal.timeout(timeoutMs);
-      const answer = await send(request, apiUrl, secret, deadline);
-      last = rateLimits(answer.headers, Date.now()) ?? last;
-      const reason = answer.status < 300 ? '' : reasonIn(answer.bytes).replaceAll(secret || '\0', '[token]');
-      if (answer.status === 429) {
-        const retryAt = retryAfter(answer.headers, answer.bytes, Date.now());
-        // The budget only saves needless requests; the error below carries the time in any case.
-        await limiter.block(bucket, retryAt).catch(() => {});
-        throw new ProviderError('RateLimited', 'Buildkite’s rate limit is used up', { retryAt });
+      const { response, patience, refusal } = await begin(request);
+      try {
+        return refusal ?? { status: response.status, bytes: await readBody(request, response, patience) };
+      } finally {
+        patience.end();
       }
-      if (answer.status >= 200 && answer.status < 300) return answer;
-      const thrown = thrownFor(request, answer.status, reason);
-      if (thrown) throw thrown;
-      return { status: answer.status, reason };
+    },
+    async stream(request) {
+      const { response, patience, refusal } = await begin(request);
+      if (refusal) {
+        patience.end();
+        return refusal;
+      }
+      patience.rest();
+      return {
+        status: response.status,
+        headers: response.headers,
+        chunks: () => chunksOf(request, response, patience),
+        close: patience.end,
+      };
     },
   };
+}
+
+/** A time limit that can rest and be wound up again. What it stops, or the caller does, is over for good. */
+interface Patience {
+  readonly signal: AbortSignal;
+  readonly ranOut: boolean;
+  wind(): void;
+  rest(): void;
+  /** Leaves the request, whatever was read of it. */
+  end(): void;
+}
+
+function createPatience(ms: number, caller: AbortSignal): Patience {
+  const stop = new AbortController();
+  let ranOut = false;
+  let timer: NodeJS.Timeout | undefined;
+  const patience: Patience = {
+    signal: AbortSignal.any([caller, stop.signal]),
+    get ranOut() {
+      return ranOut;
+    },
+    wind() {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        ranOut = true;
+        stop.abort();
+      }, ms);
+    },
+    rest: () => clearTimeout(timer),
+    end() {
+      clearTimeout(timer);
+      stop.abort();
+    },
+  };
+  patience.wind();
+  return patience;
 }
 
 /**
@@ -112,57 +191,78 @@ async function waitForSlot(limiter: Limiter, bucket: string, { key, priority, si
   }
 }
 
-async function send(request: Request, apiUrl: string, secret: string, deadline: AbortSignal) {
-  const { method, signal } = request;
-  const signals = AbortSignal.any([signal, deadline]);
+async function send(request: Request, apiUrl: string, secret: string, patience: Patience): Promise<Response> {
   try {
-    const response = await fetch(addressOf(apiUrl, request), {
-      method,
+    return await fetch(addressOf(apiUrl, request), {
+      method: request.method,
       // A redirect could carry the token elsewhere, or turn a POST into a GET.
       redirect: 'manual',
       headers: {
         authorization: `Bearer ${secret}`,
         'user-agent': 'whorl',
+        ...request.headers,
         ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
       },
       ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
-      signal: signals,
+      signal: patience.signal,
     });
-    const { bytes, truncated } = await readBody(response, request.maxBytes ?? jsonCap);
-    if (truncated && !request.cut) {
-      throw new ProviderError('Internal', `Buildkite’s answer to ${describe(request)} is too large to read`, {
-        ambiguous: method === 'POST',
-      });
-    }
-    return { status: response.status, headers: response.headers, bytes, truncated };
   } catch (cause) {
-    if (cause instanceof ProviderError) throw cause;
-    const ambiguous = method === 'POST' && !neverSent(cause);
-    if (signal.aborted) throw stopped(signal, ambiguous);
-    const what = deadline.aborted ? 'did not answer in time' : `could not be reached (${codeOf(cause)})`;
-    throw new ProviderError('Transient', `Buildkite ${what}: ${describe(request)}`, { ambiguous, cause });
+    throw broken(request, patience, cause);
   }
 }
 
-async function readBody(response: Response, maxBytes: number): Promise<{ bytes: Buffer; truncated: boolean }> {
+/** The whole body, up to the cap, in the time that is left. */
+async function readBody(request: Request, response: Response, patience: Patience): Promise<Buffer> {
+  const most = request.maxBytes ?? jsonCap;
   const chunks: Uint8Array[] = [];
   let size = 0;
-  const body: ReadableStream<Uint8Array> | null = response.body;
-  for await (const chunk of body ?? []) {
-    chunks.push(chunk);
-    size += chunk.length;
-    if (size > maxBytes) break;
+  try {
+    const body: ReadableStream<Uint8Array> | null = response.body;
+    for await (const chunk of body ?? []) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > most) break;
+    }
+  } catch (cause) {
+    throw broken(request, patience, cause);
   }
-  const bytes = Buffer.concat(chunks);
-  return { bytes: bytes.subarray(0, maxBytes), truncated: size > maxBytes };
+  if (size <= most) return Buffer.concat(chunks);
+  throw new ProviderError('Internal', `Buildkite’s answer to ${describe(request)} is too large to read`, {
+    ambiguous: request.method === 'POST',
+  });
+}
+
+/** The body piece by piece. The clock runs only while a piece is waited for, not while the last one is worked on. */
+async function* chunksOf(request: Request, response: Response, patience: Patience) {
+  const body: ReadableStream<Uint8Array> | null = response.body;
+  const reader = body?.getReader();
+  try {
+    while (reader) {
+      patience.wind();
+      const next = await reader.read().catch((cause: unknown) => {
+        throw broken(request, patience, cause);
+      });
+      patience.rest();
+      if (next.done) return;
+      yield next.value;
+    }
+  } finally {
+    patience.end();
+  }
+}
+
+/** What a failure of the connection means. */
+function broken(request: Request, patience: Patience, cause: unknown): ProviderError {
+  const ambiguous = request.method === 'POST' && !neverSent(cause);
+  if (request.signal.aborted) return stopped(request.signal, ambiguous);
+  const what = patience.ranOut ? 'did not answer in time' : `could not be reached (${codeOf(cause)})`;
+  return new ProviderError('Transient', `Buildkite ${what}: ${describe(request)}`, { ambiguous, cause });
 }
 
 function addressOf(apiUrl: string, { path, query }: Request): string {
   const address = `${apiUrl}/${path.map((part) => encodeURIComponent(part)).join('/')}`;
   return query ? `${address}?${new URLSearchParams(query).toString()}` : address;
 }
-
-export const describe = ({ method, path }: Request): string => `${method} /${path.join('/')}`;
 
 const stopped = (signal: AbortSignal, ambiguous: boolean): ProviderError =>
   new ProviderError('Transient', 'the call to Buildkite was stopped', { ambiguous, cause: signal.reason });
@@ -184,58 +284,4 @@ function codeOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   if (!(cause instanceof Error)) return 'unknown reason';
   return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.message;
-}
-
-/** What a status means whatever was asked; undefined when that depends on the call. */
-function thrownFor(request: Request, status: number, reason: string): ProviderError | undefined {
-  const fail = (failure: Failure, message: string, ambiguous = false) =>
-    new ProviderError(failure, message, { ambiguous });
-  const said = reason ? `: ${reason}` : '';
-  if (status === 401) {
-    return fail('CredentialsRejected', `Buildkite does not accept the API token${said}. Set a valid one, then retry`);
-  }
-  if (status === 403 || status === 402) {
-    return fail(
-      'Forbidden',
-      `Buildkite does not let the token do ${describe(request)}${said}. Give it the scopes read_builds, write_builds and read_build_logs, and its user access to the pipeline`,
-    );
-  }
-  if (status >= 500 || status === 408 || status < 200) {
-    return fail('Transient', `Buildkite answered ${status} to ${describe(request)}${said}`, request.method === 'POST');
-  }
-  if (status < 400) {
-    return fail(
-      'TargetMissing',
-      `Buildkite answered ${describe(request)} with a redirect. Check the API address and the slugs`,
-    );
-  }
-  return undefined;
-}
-
-/** `message` and `errors` of an error body, in one line of bearable length. */
-function reasonIn(bytes: Buffer): string {
-  const body = parseJson(bytes);
-  if (typeof body !== 'object' || body === null) return '';
-  const message = 'message' in body && typeof body.message === 'string' ? body.message : '';
-  const errors = 'errors' in body && Array.isArray(body.errors) ? body.errors : [];
-  const details = errors.flatMap((error: unknown) =>
-    typeof error === 'object' && error !== null
-      ? [
-          Object.values(error)
-            .filter((item) => typeof item === 'string')
-            .join(' '),
-        ]
-      : [],
-  );
-  const line = [message, details.join(', ')].filter((part) => part !== '').join(': ');
-  return line.replaceAll(/\p{Cc}+/gu, ' ').slice(0, 300);
-}
-
-/** The JSON value in a body, or undefined when it is not JSON. */
-export function parseJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }

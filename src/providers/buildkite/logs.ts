@@ -1,76 +1,201 @@
-import { z } from 'zod';
-import { isEnd } from '../../pipeline/status.ts';
-import type { LogChunk } from '../provider.ts';
-import { observe } from './state.ts';
-import type { BuildkiteBuild, BuildkiteJob } from './wire.ts';
+import { ProviderError } from '../errors.ts';
+import type { BuildRef, LogPart, LogPlace, LogRequest } from '../provider.ts';
+import { type Http, isRefusal } from './http.ts';
+import { type LogDecoder, logDecoder } from './log-format.ts';
+import { buildPath, isGone } from './read.ts';
 
-/** What is told already: whole jobs, and how many bytes of the one that was running. */
-const cursorShape = z.object({
-  done: z.array(z.string()),
-  open: z.object({ job: z.string(), bytes: z.int().nonnegative() }).optional(),
-});
+/** The end of a job's log: its bytes from `start` up to `total`, which is all that there is now. */
+export interface Opened {
+  start: number;
+  total: number;
+  chunks(): AsyncIterable<Uint8Array>;
+  close(): void;
+}
 
-type Cursor = z.infer<typeof cursorShape>;
+/** How much is asked for when little is expected. What more a log has grown by is known only from the answer. */
+const glance = 64 * 1024;
 
-/** One call makes at most this many log requests; the caller comes back for more. */
-const jobsPerCall = 4;
-
-/** Job states in which no more lines come. */
-const over = new Set(['passed', 'failed', 'canceled', 'timed_out', 'expired', 'skipped', 'broken', 'waiting_failed']);
+/** A part is given when it has so many bytes or lines. */
+const partBytes = 256 * 1024;
+const partLines = 4096;
 
 /**
- * The next part of a build's log: its script jobs one after the other, each under a line with its name. A job that still
- * runs is told up to its last whole line, and the jobs after it wait.
- *
- * `read` gives a job's raw log (empty when there is none).
+ * Opens the last `bytes` of a job's log, or all of it if it has fewer; undefined when there is none. Buildkite knows no
+ * other ranges, and tells the length only with one; without a range it mends the text, so that places would not fit.
  */
-export async function readLogs(
-  build: BuildkiteBuild,
-  from: string,
-  read: (job: string) => Promise<{ bytes: Buffer; truncated: boolean }>,
-): Promise<LogChunk> {
-  const cursor = parseCursor(from);
-  const seen = observe(build);
-  const parts: string[] = [];
-  let requests = 0;
-  const stopAt = (complete: boolean): LogChunk => ({ text: parts.join(''), cursor: JSON.stringify(cursor), complete });
-
-  for (const job of scripts(build)) {
-    if (cursor.done.includes(job.id)) continue;
-    if (requests === jobsPerCall) return stopAt(false);
-    requests += 1;
-    const { bytes, truncated } = await read(job.id);
-    const ended = over.has(job.state ?? '') || truncated;
-    const told = cursor.open?.job === job.id ? cursor.open.bytes : 0;
-    const end = ended ? bytes.length : bytes.lastIndexOf(0x0a) + 1;
-    if (end > told) {
-      if (told === 0) parts.push(`==> ${job.name ?? 'job'}\n`);
-      parts.push(bytes.subarray(told, end).toString('utf8').replaceAll('\0', ''));
-    }
-    if (!ended) {
-      cursor.open = { job: job.id, bytes: Math.max(told, end) };
-      return stopAt(false);
-    }
-    if (end > 0 && bytes[end - 1] !== 0x0a) parts.push('\n');
-    if (truncated) parts.push('==> the rest of this log is too long; see it in Buildkite\n');
-    cursor.done.push(job.id);
-    delete cursor.open;
+export async function openLog(
+  http: Http,
+  ref: BuildRef,
+  job: string,
+  bytes: number,
+  signal: AbortSignal,
+): Promise<Opened | undefined> {
+  const answer = await http.stream({
+    method: 'GET',
+    path: buildPath(ref, 'jobs', job, 'log'),
+    // A compressed answer would count other bytes.
+    headers: { accept: 'text/plain', 'accept-encoding': 'identity', range: `bytes=-${bytes}` },
+    key: `log/${job}`,
+    priority: 'log',
+    signal,
+  });
+  if (isRefusal(answer)) {
+    // The range of an empty log cannot be had.
+    if (answer.status === 416) return { start: 0, total: 0, chunks: async function* () {}, close: () => {} };
+    if (isGone(answer, ref)) return undefined;
+    throw new ProviderError(
+      'Internal',
+      `Buildkite did not give the log of job ${job} (${answer.status}): ${answer.reason}`,
+    );
   }
-  return stopAt(seen !== undefined && isEnd(seen.status) && !build.blocked);
+  const { start, total } = rangeOf(answer.status, answer.headers) ?? {};
+  if (start === undefined || total === undefined) {
+    answer.close();
+    throw new ProviderError('Internal', `Buildkite’s answer about the log of job ${job} does not say how long it is`);
+  }
+  return { start, total, close: answer.close, chunks: () => whole(answer.chunks(), total - start, job) };
 }
 
-/** The jobs that can have a log and were started, in the order of their making; ties keep Buildkite's order. */
-function scripts(build: BuildkiteBuild): BuildkiteJob[] {
-  const started = (build.jobs ?? []).filter((job) => job.type === 'script' && job.started_at);
-  return started.sort((a, b) => (a.created_at ?? '').localeCompare(b.created_at ?? ''));
+/** A 200 is the whole log: what was asked is more than there is, or the range was not heeded. */
+function rangeOf(status: number, headers: Headers): { start: number; total: number } | undefined {
+  if (status !== 206) {
+    const length = headers.get('content-length') ?? '';
+    return /^\d+$/.test(length) ? { start: 0, total: Number(length) } : undefined;
+  }
+  const [, start, last, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(headers.get('content-range') ?? '') ?? [];
+  if (total === undefined || Number(last) + 1 !== Number(total)) return undefined;
+  return { start: Number(start), total: Number(total) };
 }
 
-function parseCursor(text: string): Cursor {
-  if (text === '') return { done: [] };
+/** Passes on exactly so many bytes; fewer are a connection that was cut. */
+async function* whole(chunks: AsyncIterable<Uint8Array>, bytes: number, job: string): AsyncGenerator<Uint8Array> {
+  let left = bytes;
+  for await (const chunk of chunks) {
+    yield chunk.subarray(0, left);
+    left -= Math.min(chunk.length, left);
+  }
+  if (left > 0) throw new ProviderError('Transient', `the log of Buildkite job ${job} came only in part`);
+}
+
+/**
+ * A job's log from a place on. `open` opens the end of it (`openLog`). What has been given stays good when it throws in
+ * the middle.
+ */
+export async function* readLog(
+  open: (bytes: number) => Promise<Opened | undefined>,
+  { step, from, ended, most }: LogRequest,
+): AsyncGenerator<LogPart> {
+  if (step.remark !== undefined) return;
+  let place = from;
+  let log = await open(from.bytes === 0 ? Math.max(most, 1) : glance);
   try {
-    return cursorShape.parse(JSON.parse(text));
-  } catch {
-    // Not ours: the beginning is always right.
-    return { done: [] };
+    if (log && log.total < place.bytes) {
+      // Asked once more: this may be the word of a server that lags behind.
+      log.close();
+      log = await open(glance);
+      if (log && log.total < place.bytes) {
+        place = { bytes: 0, at: null };
+        yield { lines: [], place, again: true };
+      }
+    }
+    if (log) log = await reach(open, log, place);
+    if (!log) return;
+
+    const news = log.total - place.bytes;
+    if (news < 0) throw changed();
+    if (news === 0) return;
+    const first = logDecoder(place);
+    if (news <= most) {
+      yield* decode(first, slices(log, place.bytes, log.total), ended);
+      return;
+    }
+
+    // Too much of it: the first half, up to its last whole line, and the last half, from its first whole line on.
+    const half = Math.floor(most / 2);
+    yield* decode(first, slices(log, place.bytes, place.bytes + half), false);
+    log.close();
+    log = await open(Math.max(half, 1));
+    if (!log) return;
+    if (log.total < place.bytes + news) throw changed();
+    yield* decodeEnd(first.place, log, ended);
+  } finally {
+    log?.close();
   }
+}
+
+/** Opens the log anew until it begins at the place or before. It may grow between two requests, each time by more. */
+async function reach(
+  open: (bytes: number) => Promise<Opened | undefined>,
+  opened: Opened,
+  place: LogPlace,
+): Promise<Opened | undefined> {
+  let log: Opened | undefined = opened;
+  for (let spare = glance; log && log.start > place.bytes; spare *= 8) {
+    if (spare > 8 ** 4 * glance || log.total < place.bytes) throw changed();
+    log.close();
+    log = await open(log.total - place.bytes + spare);
+  }
+  return log;
+}
+
+const changed = (): ProviderError =>
+  new ProviderError('Transient', 'the log of a Buildkite job changed too much while it was read');
+
+/** The bytes from `start` to `end`, in chunks of at most 64 KiB. */
+async function* slices(log: Opened, start: number, end: number): AsyncGenerator<Uint8Array, void, undefined> {
+  let at = log.start;
+  for await (const chunk of log.chunks()) {
+    const stop = Math.min(chunk.length, end - at);
+    for (let from = Math.max(0, start - at); from < stop; from += glance) {
+      yield chunk.subarray(from, Math.min(from + glance, stop));
+    }
+    at += chunk.length;
+    if (at >= end) return;
+  }
+}
+
+/** The lines of these chunks. `closed`: the last one needs no line end. */
+async function* decode(
+  decoder: LogDecoder,
+  chunks: AsyncIterable<Uint8Array>,
+  closed: boolean,
+): AsyncGenerator<LogPart, void, undefined> {
+  let lines: LogPart['lines'] = [];
+  let told = decoder.place.bytes;
+  const part = (): LogPart => {
+    const made = { lines, place: decoder.place };
+    lines = [];
+    told = decoder.place.bytes;
+    return made;
+  };
+  for await (const chunk of chunks) {
+    for (const line of decoder.push(chunk)) lines.push(line);
+    if (decoder.place.bytes - told >= partBytes || lines.length >= partLines) yield part();
+  }
+  if (closed) lines.push(...decoder.end());
+  if (decoder.place.bytes > told) yield part();
+}
+
+/** The lines of the end of a log whose middle is left out, from the first whole one on. */
+async function* decodeEnd(before: LogPlace, log: Opened, ended: boolean): AsyncGenerator<LogPart> {
+  const chunks = slices(log, log.start, log.total);
+  let at = log.start;
+  for (let next = await chunks.next(); !next.done; next = await chunks.next()) {
+    const end = next.value.indexOf(0x0a);
+    if (end < 0) {
+      at += next.value.length;
+      continue;
+    }
+    const place = { bytes: at + end + 1, at: before.at };
+    yield { lines: [], place, skipped: place.bytes - before.bytes };
+    yield* decode(logDecoder(place), joined(next.value.subarray(end + 1), chunks), ended);
+    return;
+  }
+  // All of it is the rest of one line. While it grows, that line may still end.
+  if (ended) yield { lines: [], place: { bytes: log.total, at: before.at }, skipped: log.total - before.bytes };
+}
+
+async function* joined(first: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield first;
+  yield* rest;
 }

@@ -3,7 +3,8 @@ import { isEnd } from '../../pipeline/status.ts';
 import { ProviderError } from '../errors.ts';
 import type { BuildRef, Built } from '../provider.ts';
 import { addressOf, builtOf, goneOf } from './builds.ts';
-import { type Http, isRefusal, parseJson, type Refusal } from './http.ts';
+import { parseJson } from './answers.ts';
+import { type Http, isRefusal, type Refusal } from './http.ts';
 import { listBuilds, unreadable } from './search.ts';
 import { type BuildkiteBuild, parseBuild } from './wire.ts';
 
@@ -73,20 +74,25 @@ async function readOne(
   return one;
 }
 
+/** A build may have 4,000 jobs, of a few KB each. */
+const buildCap = 64 * 1024 * 1024;
+
 /** A build with its jobs, or undefined when it is gone. Buildkite knows builds by number only. */
 export async function getBuild(
   http: Http,
   ref: BuildRef,
   priority: 'cancel' | 'create' | 'read' | 'log',
   signal: AbortSignal,
+  query: Record<string, string> = {},
 ): Promise<BuildkiteBuild | undefined> {
   const answer = await http.call({
     method: 'GET',
     path: buildPath(ref),
-    query: { exclude_pipeline: 'true' },
+    query: { exclude_pipeline: 'true', ...query },
     key: `${priority}/get/${ref.id}`,
     priority,
     signal,
+    maxBytes: buildCap,
   });
   if (isRefusal(answer)) {
     if (isGone(answer, ref)) return undefined;

@@ -1,7 +1,8 @@
 import { ProviderError } from '../errors.ts';
 import type { FindRequest } from '../provider.ts';
 import { isFullHash, runTag } from './builds.ts';
-import { type Http, isRefusal, parseJson, type Request } from './http.ts';
+import { parseJson } from './answers.ts';
+import { type Http, isRefusal, type Request } from './http.ts';
 import type { BuildkiteTarget } from './plan.ts';
 import { type BuildkiteBuild, parseBuild } from './wire.ts';
 

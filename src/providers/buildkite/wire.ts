@@ -14,17 +14,30 @@ const id = z.string().min(1).max(100).refine(isStorable);
 const flag = z.boolean().catch(false);
 const whole = z.int().optional().catch(undefined);
 
-/** The part of a job that decides what a failed build means and where its log is. */
+/** The part of a job that decides what a failed build means, and what is told of it as a step. */
 const jobShape = z.object({
   id,
   type: text,
   name: text,
+  label: text,
+  step_key: text,
+  command: text,
   state: text,
   soft_failed: flag,
   retried: flag,
+  retried_in_job_id: text,
+  retries_count: whole,
+  retry_source: z.object({ job_id: text }).optional().catch(undefined),
+  parallel_group_index: whole,
+  parallel_group_total: whole,
   exit_status: whole,
+  broken_reason: text,
   created_at: text,
   started_at: text,
+  finished_at: text,
+  unblocked_at: text,
+  unblocked_by: z.object({ name: text }).optional().catch(undefined),
+  triggered_build: z.object({ number: whole, web_url: text }).optional().catch(undefined),
 });
 
 const buildShape = z.object({
@@ -58,6 +71,12 @@ export type BuildkiteBuild = z.infer<typeof buildShape>;
 /** The build in a parsed JSON value, or undefined when there is none. */
 export function parseBuild(value: unknown): BuildkiteBuild | undefined {
   const parsed = buildShape.safeParse(value);
+  return parsed.success ? parsed.data : undefined;
+}
+
+/** The job of a webhook's body, or undefined when there is none. */
+export function parseJob(value: unknown): BuildkiteJob | undefined {
+  const parsed = jobShape.safeParse(value);
   return parsed.success ? parsed.data : undefined;
 }
 

@@ -1,32 +1,10 @@
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
 import { type Failure, failureOf } from '../../pipeline/failures.ts';
-import { isEnd, rankOf, statuses } from '../../pipeline/status.ts';
-import type { Observation } from '../../pipeline/words.ts';
+import { isEnd } from '../../pipeline/status.ts';
 import { ProviderError } from '../errors.ts';
 import type { BuildRef, Built, Json, Provider } from '../provider.ts';
-
-const runShape = z.object({
-  steps: z.array(z.object({ status: z.enum(statuses), at: z.number() })),
-  exitCode: z.int().exactOptional(),
-  error: z.string().exactOptional(),
-});
-
-const targetShape = z.object({
-  runs: z.array(runShape).min(1),
-  logs: z.array(z.string()),
-  failCreate: z.string().exactOptional(),
-});
-
-/** The whole of a fake build: its script, when the present run began, which run it is, when it was stopped. Ms. */
-const dataShape = z.object({
-  target: targetShape,
-  start: z.number(),
-  run: z.int().nonnegative(),
-  stopped: z.number().exactOptional(),
-});
-
-type Data = z.infer<typeof dataShape>;
+import { fakeLog, fakeSteps } from './log.ts';
+import { type Data, dataOf, stateOf, targetShape } from './state.ts';
 
 export interface FakeOptions {
   /** How often its builds are read, since it has no webhooks; default 500. */
@@ -82,54 +60,29 @@ export function fakeProvider({ pollMs = 500, now = Date.now }: FakeOptions = {})
       heed(signal);
       const data = dataOf(ref);
       const at = now();
-      return isEnd(stateOf(data, at).status) ? ref : refOf(ref, { ...data, stopped: at });
+      return isEnd(stateOf(data.target, data, at).status) ? ref : refOf(ref, { ...data, stopped: at });
     },
     async retry(ref, signal) {
       heed(signal);
-      const { target, run } = dataOf(ref);
+      const { target, before = [], ...present } = dataOf(ref);
       const at = now();
-      if (!isEnd(stateOf(dataOf(ref), at).status)) return ref;
-      return refOf(ref, { target, start: at, run: run + 1 });
+      if (!isEnd(stateOf(target, present, at).status)) return ref;
+      return refOf(ref, { target, start: at, run: present.run + 1, before: [...before, present] });
     },
-    async logs(ref, cursor, signal) {
+    async steps(ref, signal) {
       heed(signal);
-      const data = dataOf(ref);
-      const { status } = stateOf(data, now());
-      const lines = rankOf(status) === 0 ? [] : data.target.logs;
-      const told = Number(cursor) || 0;
-      const text = lines
-        .slice(told)
-        .map((line) => `${line}\n`)
-        .join('');
-      return { text, cursor: String(Math.max(told, lines.length)), complete: isEnd(status) };
+      return fakeSteps(dataOf(ref), now());
+    },
+    async *log(ref, request, signal) {
+      heed(signal);
+      yield* fakeLog(dataOf(ref), request, now());
     },
   };
 }
 
-const builtOf = (ref: BuildRef, now: number): Built => ({
-  ref,
-  seen: { build: ref.id, ...stateOf(dataOf(ref), now) },
-});
-
-/** Where a build stands at a time: the last step that has come, unless it was stopped before. */
-function stateOf({ target, start, run, stopped }: Data, now: number): Omit<Observation, 'build'> {
-  if (stopped !== undefined && stopped <= now) return { status: 'cancelled', at: stopped };
-  const script = target.runs[Math.min(run, target.runs.length - 1)];
-  const step = script?.steps.findLast(({ at }) => start + at <= now);
-  if (!script || !step) return { status: 'pending', at: 0 };
-  if (!isEnd(step.status)) return { status: step.status, at: 0 };
-  return {
-    status: step.status,
-    at: start + step.at,
-    ...(script.exitCode === undefined ? {} : { exitCode: script.exitCode }),
-    ...(script.error === undefined ? {} : { error: script.error }),
-  };
-}
-
-function dataOf(ref: BuildRef): Data {
-  const parsed = dataShape.safeParse(ref.data);
-  if (parsed.success) return parsed.data;
-  throw new ProviderError('Internal', `the stored note about fake build ${ref.id} cannot be read`);
+function builtOf(ref: BuildRef, now: number): Built {
+  const data = dataOf(ref);
+  return { ref, seen: { build: ref.id, ...stateOf(data.target, data, now) } };
 }
 
 const refOf = (ref: BuildRef, data: Data): BuildRef => ({ ...ref, data });
