@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { configCommand } from './config.ts';
+import { framesCommand } from './frames.ts';
 import { migrateCommand } from './migrate.ts';
 import { pipelineCommands } from './pipelines.ts';
 import { reposCommand } from './repos.ts';
@@ -12,6 +13,7 @@ export function addCommands(program: Command, shell: Shell = ownShell): Command 
   program.addCommand(configCommand(shell.env, (text) => shell.print(text)));
   program.addCommand(migrateCommand(shell));
   program.addCommand(reposCommand(shell));
+  program.addCommand(framesCommand(shell));
   for (const command of pipelineCommands(shell)) program.addCommand(command);
   return program;
 }

@@ -1,15 +1,17 @@
 import type { Logger } from 'pino';
+import type { Guard } from '../clients/guard.ts';
 import { eventTime, parseFrame } from '../forges/tangled/frame.ts';
 import { NSID } from '../forges/tangled/nsid.ts';
 import { placeCursor, readCursor } from '../store/cursors.ts';
 import type { Sql } from '../store/db.ts';
+import { intake, type IncomingTrigger } from '../store/intake.ts';
 import type { WantedKnot } from '../store/repos.ts';
 import { advance, rewound, skewOf, startOf } from './knot-clock.ts';
 import { toTrigger } from './knot-trigger.ts';
 import { eventsUrl } from './knot-url.ts';
-import { knotWriter } from './knot-writer.ts';
 import type { Lease, Running } from './leases.ts';
 import { backOff } from './pause.ts';
+import { streamWriter } from './stream-writer.ts';
 import { type Connection, stream, type StreamSettings, type StreamStats } from './stream.ts';
 
 export type KnotSettings = StreamSettings & {
@@ -40,6 +42,7 @@ export type ReaderOptions = {
   source: string;
   lease: Lease;
   dev: boolean;
+  guard: Guard;
   log: Logger;
   settings: KnotSettings;
   /** the repos of this knot as they are now; undefined when there are none */
@@ -71,18 +74,23 @@ export function knotReader(options: ReaderOptions): KnotReader {
   let more: Start | undefined;
   let quiet: NodeJS.Timeout | undefined;
 
-  const writer = knotWriter({
+  const writer = streamWriter<IncomingTrigger>({
     sql,
-    knot,
     source,
     lease,
     log,
     saveMs: settings.saveMs,
+    batchFrames: 100,
+    async store(triggers, position) {
+      const stored = await intake(sql, { knot, source, epoch: lease.epoch, triggers, position });
+      stats.triggers += stored.inserted;
+      return stored;
+    },
+    about: ({ rkey }) => ({ rkey }),
     onRoom() {
       const { frames, bytes } = writer.waiting();
       if (frames <= settings.maxWaiting / 2 && bytes <= settings.maxWaitingBytes / 2) reading.resume();
     },
-    onStored: ({ inserted }) => void (stats.triggers += inserted),
     onQuarantined: () => void stats.quarantined++,
     onLost: () => stopped.abort(),
     onForgotten: () => reading.restart(),
@@ -149,6 +157,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
 
     return {
       url: eventsUrl(knot, start.cursor, options.dev),
+      guard: options.guard,
 
       async onOpen(date) {
         skew = skewOf(date, Date.now());
