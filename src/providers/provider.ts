@@ -107,8 +107,10 @@ export interface LogRequest {
   from: LogPlace;
   /** Nothing more will be written: a last line without an end counts too. */
   ended: boolean;
-  /** At most so many bytes: of more, the first and the last half. */
+  /** At most so many bytes: of more, the beginning and the end. */
   most: number;
+  /** How many of them are for the beginning; default half. */
+  head?: number;
 }
 
 export interface Limits {

@@ -83,7 +83,7 @@ async function* whole(chunks: AsyncIterable<Uint8Array>, bytes: number, job: str
  */
 export async function* readLog(
   open: (bytes: number) => Promise<Opened | undefined>,
-  { step, from, ended, most }: LogRequest,
+  { step, from, ended, most, head = Math.floor(most / 2) }: LogRequest,
 ): AsyncGenerator<LogPart> {
   if (step.remark !== undefined) return;
   let place = from;
@@ -110,11 +110,10 @@ export async function* readLog(
       return;
     }
 
-    // Too much of it: the first half, up to its last whole line, and the last half, from its first whole line on.
-    const half = Math.floor(most / 2);
-    yield* decode(first, slices(log, place.bytes, place.bytes + half), false);
+    // Too much of it: the beginning, up to its last whole line, and the end, from its first whole line on.
+    yield* decode(first, slices(log, place.bytes, place.bytes + head), false);
     log.close();
-    log = await open(Math.max(half, 1));
+    log = await open(Math.max(most - head, 1));
     if (!log) return;
     if (log.total < place.bytes + news) throw changed();
     yield* decodeEnd(first.place, log, ended);

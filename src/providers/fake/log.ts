@@ -27,7 +27,11 @@ export function fakeSteps(data: Data, now: number): LogStep[] {
 }
 
 /** What a run has written by now, spread over its time. A place counts the bytes of the lines with an end each. */
-export function fakeLog(data: Data, { step, from, most }: LogRequest, now: number): LogPart[] {
+export function fakeLog(
+  data: Data,
+  { step, from, most, head: first = Math.floor(most / 2) }: LogRequest,
+  now: number,
+): LogPart[] {
   const run = runsOf(data).find((_run, n) => idOf(n) === step.id);
   if (!run) return [];
   const { from: start, to } = spanOf(data, run);
@@ -47,9 +51,8 @@ export function fakeLog(data: Data, { step, from, most }: LogRequest, now: numbe
   const place = { bytes: end.bytes, at: end.at };
   if (end.bytes - from.bytes <= most) return [{ lines: lines.map(lineOf), place }];
 
-  const half = Math.floor(most / 2);
-  const head = lines.filter((line) => line.bytes - from.bytes <= half);
-  const tail = lines.filter((line) => line.bytes - sizeOf(line.text) >= end.bytes - half);
+  const head = lines.filter((line) => line.bytes - from.bytes <= first);
+  const tail = lines.filter((line) => line.bytes - sizeOf(line.text) >= end.bytes - (most - first));
   const last = head.at(-1);
   const skipped = (tail[0] ? tail[0].bytes - sizeOf(tail[0].text) : end.bytes) - (last?.bytes ?? from.bytes);
   return [
