@@ -1,8 +1,8 @@
 import { Agent, buildConnector, request, type Dispatcher } from 'undici';
-import about from '../../package.json' with { type: 'json' };
 import { ClientError } from './error.ts';
 import { type Guard, RefusedAddress } from './guard.ts';
 import { retryAt } from './retry-at.ts';
+import { version } from '../version.ts';
 
 export interface JsonHttp {
   /**
@@ -39,7 +39,7 @@ export function jsonHttp({ guard, timeoutMs = 10_000 }: JsonHttpOptions = {}): J
         const answer = await request(url, {
           dispatcher: agent,
           signal: signals,
-          headers: { accept: 'application/json', 'user-agent': `whorl/${about.version}` },
+          headers: { accept: 'application/json', 'user-agent': `whorl/${version}` },
         });
         if (answer.statusCode < 200 || answer.statusCode > 299) throw await statusError(url, answer);
         const type = header(answer, 'content-type');

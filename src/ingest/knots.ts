@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { addressGuard } from '../clients/guard.ts';
 import { forgetUnwantedKnots } from '../store/cursors.ts';
 import type { Sql } from '../store/db.ts';
 import { type WantedKnot, wantedKnots } from '../store/repos.ts';
@@ -41,6 +42,7 @@ export function knotSource(options: {
   settings?: Partial<KnotSettings> | undefined;
 }): KnotSource {
   const { sql, dev } = options;
+  const guard = addressGuard({ dev });
   const settings = { ...knotDefaults, ...options.settings };
   const readers = new Map<string, { reader: KnotReader; stats: KnotStats }>();
   const warned = new Set<string>();
@@ -80,7 +82,7 @@ export function knotSource(options: {
         lastFrameAt: undefined,
       };
       const mine = () => wanted.get(knot);
-      const reader = knotReader({ sql, knot, source, lease, dev, log, settings, wanted: mine, stats });
+      const reader = knotReader({ sql, knot, source, lease, dev, guard, log, settings, wanted: mine, stats });
       readers.set(knot, { reader, stats });
       return {
         async stop() {
