@@ -1,52 +1,60 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** The CID of a record as a PDS computes it: version 1, DAG-CBOR, SHA-256, in base32. */
 export function cidOf(value: unknown): string {
-  const digest = createHash('sha256')
-    .update(Buffer.concat(cbor(value)))
-    .digest();
+  let scratch = Buffer.allocUnsafe(1024);
+  let end = 0;
+  const room = (bytes: number): void => {
+    if (end + bytes > scratch.length) {
+      scratch = Buffer.concat([scratch.subarray(0, end)], (end + bytes) * 2);
+    }
+  };
+  const head = (major: number, length: number): void => {
+    room(9);
+    const type = major << 5;
+    if (length < 24) end = scratch.writeUInt8(type | length, end);
+    else if (length < 0x100) end = scratch.writeUInt8(length, scratch.writeUInt8(type | 24, end));
+    else if (length < 0x10000) end = scratch.writeUInt16BE(length, scratch.writeUInt8(type | 25, end));
+    else if (length < 0x100000000) end = scratch.writeUInt32BE(length, scratch.writeUInt8(type | 26, end));
+    else end = scratch.writeBigUInt64BE(BigInt(length), scratch.writeUInt8(type | 27, end));
+  };
+  const text = (value: string): void => {
+    const bytes = Buffer.byteLength(value);
+    head(3, bytes);
+    room(bytes);
+    end += scratch.write(value, end);
+  };
+  const put = (item: unknown): void => {
+    if (typeof item === 'string') text(item);
+    else if (item === null) head(7, 22);
+    else if (typeof item === 'boolean') head(7, item ? 21 : 20);
+    else if (typeof item === 'number') {
+      if (Number.isSafeInteger(item)) return item < 0 ? head(1, -1 - item) : head(0, item);
+      room(9);
+      end = scratch.writeDoubleBE(item, scratch.writeUInt8(0xfb, end));
+    } else if (Array.isArray(item)) {
+      head(4, item.length);
+      item.forEach(put);
+    } else if (typeof item === 'object') {
+      const entries = Object.entries(item).filter(([, one]) => one !== undefined);
+      head(5, entries.length);
+      for (const [key, one] of entries.toSorted(([a], [b]) => compare(a, b))) {
+        text(key);
+        put(one);
+      }
+    } else throw new Error(`a record cannot hold ${typeof item}`);
+  };
+  put(value);
+  const digest = hash('sha256', scratch.subarray(0, end), 'buffer');
   return `b${base32(Buffer.concat([CID_HEAD, digest]))}`;
 }
 
 /** version 1, codec dag-cbor, hash sha2-256 of 32 bytes */
 const CID_HEAD = Buffer.from([0x01, 0x71, 0x12, 0x20]);
 
-function cbor(value: unknown): Buffer[] {
-  if (value === null) return [Buffer.from([0xf6])];
-  if (typeof value === 'boolean') return [Buffer.from([value ? 0xf5 : 0xf4])];
-  if (typeof value === 'string') return withHead(3, Buffer.from(value, 'utf8'));
-  if (typeof value === 'number') return [number(value)];
-  if (Array.isArray(value)) return [head(4, value.length), ...value.flatMap(cbor)];
-  if (typeof value !== 'object') throw new Error(`a record cannot hold ${typeof value}`);
-
-  // shorter keys first, and bytewise among those of one length: the one order that DAG-CBOR allows
-  const entries = Object.entries(value)
-    .filter(([, item]) => item !== undefined)
-    .map(([key, item]): [Buffer, unknown] => [Buffer.from(key, 'utf8'), item])
-    .toSorted(([a], [b]) => a.length - b.length || Buffer.compare(a, b));
-  return [head(5, entries.length), ...entries.flatMap(([key, item]) => [...withHead(3, key), ...cbor(item)])];
-}
-
-function number(value: number): Buffer {
-  if (Number.isSafeInteger(value)) return value < 0 ? head(1, -1 - value) : head(0, value);
-  const bytes = Buffer.alloc(9);
-  bytes[0] = 0xfb;
-  bytes.writeDoubleBE(value, 1);
-  return bytes;
-}
-
-const withHead = (major: number, bytes: Buffer): Buffer[] => [head(major, bytes.length), bytes];
-
-function head(major: number, length: number): Buffer {
-  const type = major << 5;
-  if (length < 24) return Buffer.from([type | length]);
-  if (length < 0x100) return Buffer.from([type | 24, length]);
-  const bytes = Buffer.alloc(length < 0x10000 ? 3 : length < 0x100000000 ? 5 : 9);
-  if (bytes.length === 3) bytes.writeUInt16BE(length, 1);
-  else if (bytes.length === 5) bytes.writeUInt32BE(length, 1);
-  else bytes.writeBigUInt64BE(BigInt(length), 1);
-  bytes[0] = type | (bytes.length === 3 ? 25 : bytes.length === 5 ? 26 : 27);
-  return bytes;
+/** Shorter keys first, and bytewise among those of one length: the one order that DAG-CBOR allows. */
+function compare(a: string, b: string): number {
+  return Buffer.byteLength(a) - Buffer.byteLength(b) || Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567';

@@ -98,7 +98,7 @@ export async function startPds(network: Network, options: PdsOptions = {}) {
       if (status === 'takendown') throw new XrpcError('RepoTakendown', `Repo has been takendown: ${did}`);
       if (status === 'suspended') throw new XrpcError('RepoSuspended', `Repo has been suspended: ${did}`);
       if (status === 'deactivated') throw new XrpcError('RepoDeactivated', `Repo has been deactivated: ${did}`);
-      const rev = (asOf !== undefined && network.repoOf(did).revAt(asOf)) || account.rev;
+      const rev = asOf === undefined ? account.rev : (network.repoOf(did).revAt(asOf) ?? asOf);
       return { cid: commitCid(did, rev), rev };
     },
     'com.atproto.server.describeServer': () => ({

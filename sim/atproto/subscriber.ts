@@ -43,7 +43,7 @@ export interface SubscriberOptions {
   onClose(): void;
 }
 
-const message = z.object({ type: z.string(), payload: z.unknown() });
+const message = z.object({ type: z.string(), payload: z.unknown().optional() });
 const update = z.object({
   wantedCollections: z.array(z.string()).nullish(),
   wantedDids: z.array(z.string()).nullish(),
