@@ -28,13 +28,21 @@ export interface OtherAnswer {
   readonly headers?: Record<string, string>;
 }
 
+/** The beginning of the route's own answer, so many bytes of its body; then the socket is cut, or nothing comes. */
+export interface PartAnswer {
+  readonly bytes: number;
+  readonly rest: 'cut' | 'silence';
+}
+
 /** What an action may make of an answer; `lose` destroys the socket, nothing leaves it as it is. */
-export type Verdict = OtherAnswer | 'lose' | undefined;
+export type Verdict = OtherAnswer | PartAnswer | 'lose' | undefined;
 
 /** What happens to one request: before the work (a verdict prevents it) or after it (a verdict hides it). */
 export interface RequestAction {
   readonly name: string;
-  before?(request: RequestRecord): Promise<Verdict> | Verdict | Promise<void>;
+  before?(
+    request: RequestRecord,
+  ): Promise<OtherAnswer | 'lose' | undefined> | OtherAnswer | 'lose' | undefined | Promise<void>;
   after?(request: RequestRecord): Promise<Verdict> | Verdict | Promise<void>;
 }
 
@@ -57,6 +65,17 @@ export const loseAnswer = (): RequestAction => ({ name: 'answer lost', after: ()
 
 /** Destroys the socket before any work. */
 export const refuse = (): RequestAction => ({ name: 'refused', before: () => 'lose' });
+
+/** Sends the beginning of the answer, so many bytes of its body, and then destroys the socket. */
+export const cut = (bytes: number): RequestAction => ({
+  name: `answer cut after ${bytes} bytes`,
+  after: () => ({ bytes, rest: 'cut' }),
+});
+/** The same, but then sends nothing more, and keeps the socket until the other side has enough. */
+export const hang = (bytes: number): RequestAction => ({
+  name: `answer hangs after ${bytes} bytes`,
+  after: () => ({ bytes, rest: 'silence' }),
+});
 
 /** Answers with this status; `accepted`: after doing the work all the same. */
 export function answer(

@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AUTHENTICATION_REQUIRED } from './faults.ts';
-import type { Faults, OtherAnswer, RequestAction } from './faults.ts';
+import type { Faults, OtherAnswer, PartAnswer, RequestAction } from './faults.ts';
 import { tooMany } from './limits.ts';
 import type { Limiter } from './limits.ts';
 import { Refusal } from './refusal.ts';
@@ -110,7 +113,10 @@ export function guard(
     for (const action of passage?.actions ?? []) {
       const verdict = passage && (await action.after?.(passage.record));
       if (verdict === 'lose') request.raw.socket.destroy();
-      else if (verdict) {
+      else if (verdict && 'rest' in verdict) {
+        const body = typeof payload === 'string' || Buffer.isBuffer(payload) ? payload : '';
+        sent = Readable.from(partOf(body, verdict, request.raw.socket));
+      } else if (verdict) {
         void reply.code(verdict.status).headers({ ...verdict.headers, 'Content-Type': 'application/json' });
         void reply.removeHeader('Content-Length');
         sent = JSON.stringify(verdict.body);
@@ -130,6 +136,15 @@ export function guard(
       world.signal.notify();
     });
   });
+}
+
+/** The beginning of a body as a stream that does not end as it should. */
+async function* partOf(payload: string | Buffer, { bytes, rest }: PartAnswer, socket: Socket) {
+  yield Buffer.from(payload).subarray(0, bytes);
+  if (rest === 'silence') await new Promise<never>(() => {});
+  // What was not sent yet would be lost too.
+  while (socket.writableLength > 0 && !socket.destroyed) await wait(5);
+  throw new Error('cut on purpose');
 }
 
 function obey(verdict: OtherAnswer | 'lose', request: FastifyRequest, reply: FastifyReply, record: RequestRecord) {

@@ -1,11 +1,13 @@
 import Fastify from 'fastify';
 import { createActions } from './actions.ts';
+import { createAgent } from './agent.ts';
 import { createClock } from './clock.ts';
 import { afterWebhooks, createFaults } from './faults.ts';
 import type { HookMatch, RequestAction, RequestMatch } from './faults.ts';
 import { guard } from './gate.ts';
 import { createLife, isOver } from './life.ts';
 import { createLimiter } from './limits.ts';
+import { logOf } from './log.ts';
 import { jobNamed, openJobs } from './jobs.ts';
 import { pages } from './page.ts';
 import { Refusal } from './refusal.ts';
@@ -18,7 +20,20 @@ import type { Build, BuildRef, Delivery, Job, RequestRecord } from './types.ts';
 import { createWebhooks } from './webhooks.ts';
 import { addPipeline, addToken, createWorld } from './world.ts';
 
-export { answer, after, double, late, lose, loseAnswer, rateLimited, refuse, reverse, slow } from './faults.ts';
+export {
+  answer,
+  after,
+  cut,
+  double,
+  hang,
+  late,
+  lose,
+  loseAnswer,
+  rateLimited,
+  refuse,
+  reverse,
+  slow,
+} from './faults.ts';
 export type { HookAction, HookMatch, RequestAction, RequestMatch, Rule } from './faults.ts';
 export { REAL_LIMITS } from './limits.ts';
 export type { Limits } from './limits.ts';
@@ -40,7 +55,8 @@ export async function startBuildkite(options: BuildkiteOptions = {}): Promise<Bu
 
   const faults = createFaults();
   const webhooks = createWebhooks(world, faults, person, (delivery) => options.onDelivery?.(delivery));
-  const life = createLife(world, (event, build, job) => webhooks.emit(event, build, job));
+  const agent = createAgent(world, () => (clock.mode === 'auto' ? clock.pace : null));
+  const life = createLife(world, (event, build, job) => webhooks.emit(event, build, job), agent);
   const clock = createClock(life, options.clock ?? 'manual', options.pace ?? 300);
   const actions = createActions(world, life, clock, options.indexLag ?? 0);
   const limiter = createLimiter(now, options.limits ?? 'off');
@@ -137,9 +153,9 @@ export async function startBuildkite(options: BuildkiteOptions = {}): Promise<Bu
       return snapshot(build);
     },
     moveJob: (ref, job, to) => life.moveJob(world.find(ref), job, to),
-    appendLog: (ref, job, text) => {
-      jobNamed(world.find(ref).jobs, job).log += text;
-    },
+    appendLog: (ref, job, data) => logOf(jobNamed(world.find(ref).jobs, job)).append(data),
+    replaceLog: (ref, job, data) => logOf(jobNamed(world.find(ref).jobs, job)).replace(data),
+    log: (ref, job) => logOf(jobNamed(world.find(ref).jobs, job)).bytes(now()),
     cancel: (ref, reason) => actions.cancel(world.find(ref), reason),
     rebuild: (ref, source = 'ui') => snapshot(actions.rebuild(world.find(ref), source, person)),
     retryJob: (ref, job) => {

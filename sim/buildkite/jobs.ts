@@ -16,19 +16,24 @@ const FINAL: ReadonlySet<JobState> = new Set([
 export const hasEnded = (job: Readonly<Job>): boolean =>
   FINAL.has(job.state) || (job.type === 'manual' && job.state === 'unblocked');
 
-/** Jobs that have not ended and that an agent would run. */
-export const openJobs = (jobs: readonly Job[]): Job[] => jobs.filter((job) => job.type === 'script' && !hasEnded(job));
+/** Jobs that have not ended and that run something. */
+export const openJobs = (jobs: readonly Job[]): Job[] =>
+  jobs.filter((job) => (job.type === 'script' || job.type === 'trigger') && !hasEnded(job));
 
-/** Makes a job that waits for nothing yet. */
-export function newJob(plan: JobPlan, now: number, type: Job['type'] = 'script'): Job {
+/** Makes a job that waits for nothing yet, except a block step for a person and a wait for what is before it. */
+export function newJob(plan: JobPlan, now: number): Job {
+  const { name = '', type = 'script' } = plan;
+  const key = plan.key ?? name;
   return {
     id: randomUUID(),
     type,
-    name: plan.name,
-    key: plan.key ?? plan.name,
-    command: plan.command ?? `make ${plan.key ?? plan.name}`,
+    name,
+    key,
+    command: plan.command ?? `make ${key}`,
+    parallel: plan.parallel ?? null,
+    triggers: plan.triggers ?? null,
     createdAt: now,
-    state: type === 'manual' ? 'blocked' : 'pending',
+    state: type === 'manual' ? 'blocked' : type === 'waiter' ? 'waiting' : 'pending',
     exitStatus: null,
     signalReason: null,
     softFailed: false,
@@ -40,31 +45,22 @@ export function newJob(plan: JobPlan, now: number, type: Job['type'] = 'script')
     retriesCount: 0,
     retrySource: null,
     unblockedBy: null,
-    log: '',
+    brokenReason: null,
   };
 }
 
-/** Adds a line to a job's log as the agent writes it: with its time mark and CRLF. */
-export function logLine(job: Job, now: number, text: string): void {
-  job.log += `\x1b_bk;t=${now}\x07${text}\r\n`;
-}
-
-/** Puts a job into a state, with the times, exit status and log lines that belong to it. */
+/** Puts a job into a state, with the times and exit status that belong to it. */
 export function settleJob(job: Job, outcome: JobState | JobOutcome, now: number): void {
   const wanted: JobOutcome = typeof outcome === 'string' ? { state: outcome } : outcome;
   const ran = job.startedAt !== null;
   job.state = wanted.state;
   if (wanted.softFailed !== undefined) job.softFailed = wanted.softFailed;
+  if (wanted.brokenReason !== undefined) job.brokenReason = wanted.brokenReason;
   if (wanted.state === 'scheduled') job.scheduledAt ??= now;
   if (wanted.state === 'running') {
     job.scheduledAt ??= now;
     job.startedAt ??= now;
-    if (!ran) {
-      logLine(job, now, '~~~ Running commands');
-      logLine(job, now, `\x1b[90m$\x1b[0m ${job.command}`);
-    }
   }
-  if (wanted.log !== undefined) job.log += wanted.log;
   if (!FINAL.has(wanted.state)) {
     if (wanted.exitStatus !== undefined) job.exitStatus = wanted.exitStatus;
     return;
@@ -74,10 +70,6 @@ export function settleJob(job: Job, outcome: JobState | JobOutcome, now: number)
   if (wanted.state === 'expired') job.expiredAt = now;
   if (wanted.state === 'canceled' && ran) job.signalReason = 'cancel';
   job.exitStatus = wanted.exitStatus === undefined ? usualExit(wanted.state, ran) : wanted.exitStatus;
-  if (wanted.state === 'failed') {
-    logLine(job, now, '^^^ +++');
-    logLine(job, now, `\x1b[31m🚨 Error: The command exited with status ${job.exitStatus}\x1b[0m`);
-  }
 }
 
 function usualExit(state: JobState, ran: boolean): number | null {

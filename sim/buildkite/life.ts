@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { endings, hasEnded, jobNamed, named, newJob, openJobs, settleJob } from './jobs.ts';
+import type { Agent } from './agent.ts';
+import { logOf } from './log.ts';
 import type { Build, BuildEvent, BuildState, Job, JobOutcome, JobPlan, JobState, Outcomes, User } from './types.ts';
 import type { Pipeline } from './types.ts';
 import type { World } from './world.ts';
@@ -30,7 +32,7 @@ export const isOver = (state: BuildState): boolean =>
   state === 'passed' || state === 'failed' || state === 'canceled' || state === 'skipped' || state === 'not_run';
 
 /** Makes the life of all builds of a world. */
-export function createLife(world: World, emit: Emit): Life {
+export function createLife(world: World, emit: Emit, agent: Agent): Life {
   const record = (build: Build): void => {
     const last = build.history.at(-1);
     if (last?.state !== build.state || last.blocked !== build.blocked) {
@@ -40,8 +42,13 @@ export function createLife(world: World, emit: Emit): Life {
   };
 
   const toJob = (build: Build, job: Job, outcome: JobState | JobOutcome): void => {
-    const before = job.state;
+    const { state: before, startedAt } = job;
     settleJob(job, outcome, world.now());
+    if (job.type === 'script') {
+      if (job.state === 'running' && startedAt === null) agent.started(build, job);
+      if (typeof outcome === 'object' && outcome.log !== undefined) logOf(job).append(outcome.log);
+      if (hasEnded(job) && job.state !== before) agent.ended(build, job);
+    }
     if (job.state === before) return;
     if (job.state === 'scheduled') emit('job.scheduled', build, job);
     if (job.state === 'running') emit('job.started', build, job);
@@ -62,6 +69,10 @@ export function createLife(world: World, emit: Emit): Life {
 
   const end = (build: Build, state: BuildState & Parameters<typeof endings>[1], jobs?: Outcomes): void => {
     for (const [job, outcome] of endings(build.jobs, state, jobs)) toJob(build, job, outcome);
+    for (const job of build.jobs) {
+      // A wait is nobody's work, so nothing tells of its end.
+      if (job.type === 'waiter' && !hasEnded(job)) job.state = state === 'passed' ? 'passed' : 'waiting_failed';
+    }
     build.state = state;
     build.blocked = false;
     build.blockedState = '';
@@ -78,7 +89,9 @@ export function createLife(world: World, emit: Emit): Life {
       if (job.state === 'running') toJob(build, job, 'passed');
       else job.state = 'waiting';
     }
-    build.jobs.push(newJob({ name: 'Approve', key: 'approve', command: '' }, world.now(), 'manual'));
+    if (!build.jobs.some((job) => job.type === 'manual' && job.state === 'blocked')) {
+      build.jobs.push(newJob({ name: 'Approve', key: 'approve', command: '', type: 'manual' }, world.now()));
+    }
     build.state = 'passed';
     build.blocked = true;
     build.blockedState = 'passed';
@@ -185,7 +198,8 @@ export function createLife(world: World, emit: Emit): Life {
 
     retry(build, old, by) {
       const now = world.now();
-      const job = newJob({ name: old.name, key: old.key, command: old.command }, now);
+      const { name, key, command, parallel } = old;
+      const job = newJob({ name, key, command, ...(parallel ? { parallel } : {}) }, now);
       job.retriesCount = old.retriesCount + 1;
       job.retrySource = { jobId: old.id, type: 'manual', by };
       old.retriedInJobId = job.id;

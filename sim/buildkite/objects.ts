@@ -89,6 +89,9 @@ export function jobObject(world: World, build: Readonly<Build>, job: Readonly<Jo
   const url = `${buildUrl(world, build)}/jobs/${job.id}`;
   const page = `${buildPage(world, build)}#${job.id}`;
   const identity = { id: job.id, graphql_id: graphql('Job', job.id), type: job.type };
+  if (job.type === 'waiter') {
+    return { ...identity, ...(job.name === '' ? {} : { name: job.name }), state: job.state, web_url: page };
+  }
   if (job.type === 'manual') {
     return {
       ...identity,
@@ -118,6 +121,7 @@ export function jobObject(world: World, build: Readonly<Build>, job: Readonly<Jo
     artifacts_url: `${url}/artifacts`,
     command: job.command,
     soft_failed: job.softFailed,
+    broken_reason: job.brokenReason,
     exit_status: job.exitStatus,
     signal: null,
     signal_reason: job.signalReason,
@@ -138,12 +142,21 @@ export function jobObject(world: World, build: Readonly<Build>, job: Readonly<Jo
       retried_by: retry.by && { name: retry.by.name, email: retry.by.email },
     },
     retry_type: retry?.type ?? null,
-    parallel_group_index: null,
-    parallel_group_total: null,
+    parallel_group_index: job.parallel?.index ?? null,
+    parallel_group_total: job.parallel?.total ?? null,
     matrix: null,
     cluster_id: null,
     cluster_queue_id: null,
+    ...(job.type === 'trigger' ? { async: false, triggered_build: triggered(world, job) } : {}),
   };
+}
+
+/** The build that a trigger step has started. It is not run here: nobody but its own pipeline would know it. */
+function triggered(world: World, job: Readonly<Job>): Json | null {
+  const [org, pipeline] = job.triggers?.split('/') ?? [];
+  if (!org || !pipeline || job.startedAt === null) return null;
+  const address = { org, pipeline, number: 1 };
+  return { id: job.id, number: 1, url: buildUrl(world, address), web_url: buildPage(world, address) };
 }
 
 /** A pipeline in the notation that `time` writes, with its counters. */

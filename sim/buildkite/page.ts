@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Actions } from './actions.ts';
 import type { Clock } from './clock.ts';
 import type { Life } from './life.ts';
+import { logOf } from './log.ts';
 import { buildPage, restTime } from './objects.ts';
 import { Refusal } from './refusal.ts';
 import { escapeHtml } from './routes-jobs.ts';
@@ -105,7 +106,10 @@ export function pages(
     const data = Object.entries(build.metaData).map(
       ([key, value]) => `<tr><td><code>${escapeHtml(key)}</code></td><td>${escapeHtml(value)}</td></tr>`,
     );
-    const logs = build.jobs.filter((job) => job.log !== '').map((job) => `<pre>${escapeHtml(plain(job.log))}</pre>`);
+    const logs = build.jobs
+      .map((job) => plain(logOf(job).bytes(world.now())))
+      .filter((log) => log !== '')
+      .map((log) => `<pre>${escapeHtml(log)}</pre>`);
     return `<p><a href="/">All builds</a></p><p>${stateOf(build)} ${escapeHtml(build.message ?? '')}</p>
       <p><code>${escapeHtml(build.commit)}</code> on ${escapeHtml(build.branch)}, source ${build.source},
       created ${restTime(build.createdAt)}</p>
@@ -125,11 +129,17 @@ const stateOf = (build: Build): string => {
   return `<b class="${build.state}">${tick} ${build.blocked ? 'blocked' : build.state}</b>`;
 };
 
-/** A log without its time marks and colours. */
-const plain = (log: string): string =>
+/** The last 2 MB of a log, as the real page shows them, without time marks, colours and what was written over. */
+const plain = (log: Buffer): string =>
   log
-    .split('\r\n')
-    .map((line) => stripVTControlCharacters(line.startsWith('\x1b_bk;') ? line.slice(line.indexOf('\x07') + 1) : line))
+    .subarray(-2_000_000)
+    .toString()
+    .split('\n')
+    .map((line) => {
+      const shown = line.replace(/\r+$/, '').split('\r').at(-1) ?? '';
+      const texts = shown.split('\x1b_').map((text, n) => (n === 0 ? text : text.slice(text.indexOf('\x07') + 1)));
+      return stripVTControlCharacters(texts.join(''));
+    })
     .join('\n');
 
 const document = (title: string, content: string): string =>

@@ -1,9 +1,11 @@
+import { isUtf8 } from 'node:buffer';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Actions } from './actions.ts';
 import { addressOf } from './faults.ts';
 import { cursorPage, listOf, one } from './filters.ts';
 import type { Query } from './filters.ts';
 import { about, callerOf } from './gate.ts';
+import { logOf } from './log.ts';
 import { buildUrl, jobObject, restTime } from './objects.ts';
 import { Refusal } from './refusal.ts';
 import { buildFor, organizationFor } from './routes-builds.ts';
@@ -76,7 +78,8 @@ export function jobRoutes(api: FastifyInstance, world: World, actions: Actions):
         config: { route: 'log', scope: 'read_build_logs' },
         handler: async (request, reply) => {
           const { build, job } = jobFor(request);
-          return sendLog(request, reply, Buffer.from(job.log), ending, `${buildUrl(world, build)}/jobs/${job.id}/log`);
+          const log = logOf(job).bytes(world.now());
+          return sendLog(request, reply, log, ending, `${buildUrl(world, build)}/jobs/${job.id}/log`);
         },
       });
     }
@@ -84,7 +87,7 @@ export function jobRoutes(api: FastifyInstance, world: World, actions: Actions):
       `${jobs}/:job/log`,
       { config: { route: 'log', scope: 'write_build_logs' } },
       async (request, reply) => {
-        jobFor(request).job.log = '';
+        logOf(jobFor(request).job).replace('');
         return reply.code(204).send();
       },
     );
@@ -103,10 +106,14 @@ function sendLog(request: FastifyRequest, reply: FastifyReply, log: Buffer, endi
   if (ending === '/log.html') return reply.type('text/html').send(`<pre>${escapeHtml(log.toString())}</pre>`);
   if (!plain) return { url, content: log.toString(), size: log.length, header_times: [] };
   void reply.type('text/plain').header('Accept-Ranges', 'bytes');
-  if (range === undefined) return reply.send(log);
+  // Text is mended where it is not UTF-8, but never in a range.
+  if (range === undefined) return reply.send(isUtf8(log) ? log : Buffer.from(log.toString()));
   const count = Number(/^bytes=-(\d+)$/.exec(range)?.[1] ?? 0);
   if (count === 0) throw new Refusal(400, 'Only a single suffix range (bytes=-N) is supported');
-  if (log.length === 0) throw new Refusal(416, 'Range not satisfiable');
+  if (log.length === 0) {
+    void reply.header('Content-Range', 'bytes */0');
+    throw new Refusal(416, 'Range not satisfiable');
+  }
   const from = Math.max(0, log.length - count);
   return reply
     .code(206)

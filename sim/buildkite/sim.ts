@@ -80,7 +80,12 @@ export interface BuildkiteSim {
   ): t.Build;
   /** Moves one job by key or id; the build only follows from `scheduled` to `running`. */
   moveJob(ref: t.BuildRef, job: string, to: t.JobState | t.JobOutcome): void;
-  appendLog(ref: t.BuildRef, job: string, text: string): void;
+  /** Adds to a job's log, by key or id, what its command writes: text or raw bytes, exactly as given. */
+  appendLog(ref: t.BuildRef, job: string, data: string | Uint8Array): void;
+  /** Puts something else in its place: a log that was deleted (empty) and begun again. */
+  replaceLog(ref: t.BuildRef, job: string, data: string | Uint8Array): void;
+  /** A job's log as it is now, raw. */
+  log(ref: t.BuildRef, job: string): Buffer;
   /** As the Cancel button does: throws what the API would refuse. */
   cancel(ref: t.BuildRef, reason?: string): void;
   rebuild(ref: t.BuildRef, source?: t.Source): t.Build;

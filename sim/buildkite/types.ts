@@ -89,6 +89,10 @@ export interface Job {
   readonly name: string;
   readonly key: string;
   readonly command: string;
+  /** One of several jobs that a step with `parallelism` becomes. */
+  readonly parallel: { index: number; total: number } | null;
+  /** The pipeline that a trigger step starts a build of, `org/slug`. */
+  readonly triggers: string | null;
   readonly createdAt: number;
   state: JobState;
   exitStatus: number | null;
@@ -102,8 +106,8 @@ export interface Job {
   retriesCount: number;
   retrySource: { jobId: string; type: 'manual' | 'automatic'; by: User | null } | null;
   unblockedBy: User | null;
-  /** Raw bytes as text: ANSI, time marks and CRLF included. */
-  log: string;
+  /** Why it could not run by its configuration. */
+  brokenReason: string | null;
 }
 
 export interface PullRequest {
@@ -152,6 +156,8 @@ export interface JobOutcome {
   readonly state: JobState;
   readonly exitStatus?: number | null;
   readonly softFailed?: boolean;
+  readonly brokenReason?: string;
+  /** Written into its log before the end. */
   readonly log?: string;
 }
 
@@ -159,9 +165,14 @@ export interface JobOutcome {
 export type Outcomes = JobState | Readonly<Record<string, JobState | JobOutcome>>;
 
 export interface JobPlan {
-  readonly name: string;
+  /** A wait has none, unless it is given one. */
+  readonly name?: string;
   readonly key?: string;
   readonly command?: string;
+  /** Default `script`. */
+  readonly type?: Job['type'];
+  readonly parallel?: { readonly index: number; readonly total: number };
+  readonly triggers?: string;
 }
 
 /**

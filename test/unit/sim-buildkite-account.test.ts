@@ -9,7 +9,8 @@ test('a log is read whole, its size by HEAD, and its end by a suffix range only'
   sim.appendLog(1, 'build', 'wörld\r\n');
   const log = `${BUILDS}/1/jobs/${job?.id}/log`;
   const whole = await call(sim, 'GET', `${log}.txt`);
-  expect(whole.text.split('\r\n')[0]).toMatch(/_bk;t=\d+.~~~ Running commands$/);
+  expect(whole.text.split('\r\n')[0]).toMatch(/_bk;t=\d+.~~~ Preparing working directory$/);
+  expect(whole.text).toMatch(/_bk;t=\d+.Cloning into '\.'\.\.\.\r\r\n/);
   const size = Buffer.byteLength(whole.text);
   expect((await call(sim, 'HEAD', log)).headers.get('content-length')).toBe(String(size));
   expect((await call(sim, 'GET', log)).body).toMatchObject({ size, content: whole.text });
