@@ -1,15 +1,14 @@
 import { parsePipeline, type PipelineTrigger } from '../forges/tangled/trigger.ts';
+import { type AskedRepo, beforeChoiceMs, judge, repoName, type Verdict } from '../pipeline/access.ts';
 import { type PipelineId, pipelineId } from '../pipeline/ids.ts';
 import { type PlannedJob, planJobs, titleOf } from '../pipeline/plan.ts';
 import type { Json } from '../providers/provider.ts';
 import { insertPipeline, type NewPipeline } from '../store/pipelines.ts';
-import { chosenSince } from '../store/repos.ts';
-import { holdTrigger, type OpenTrigger, settleTrigger } from '../store/work.ts';
+import { askForListing } from '../store/accounts.ts';
+import { factsOf } from '../store/access.ts';
+import { holdTrigger, type OpenTrigger, refuseTrigger, settleTrigger } from '../store/work.ts';
 import type { DispatchDeps } from './dispatch-deps.ts';
 import type { JobInput, PipelineInput } from '../workflows/messages.ts';
-
-/** What happened a little before the choice still counts: clocks differ, and people push and choose in one go. */
-const beforeChoiceMs = 10 * 60_000;
 
 /** Decides about one trigger, and starts its workflow. Done again after a crash it leads to the same rows and the same workflow. */
 export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Promise<void> {
@@ -27,14 +26,17 @@ export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Pro
     return settle('refused', `The event names the knot ${trigger.repo.knot}, but it came from ${row.knot}.`);
 
   const { did, name } = trigger.repo;
-  const since = await chosenSince(sql, { knot: row.knot, did, name });
-  if (since === undefined) {
-    const reason = `The repository ${did}/${name} on ${row.knot} is not known to this spindle.`;
-    if (row.overdue) return settle('refused', reason);
-    return holdTrigger(sql, row, deps.holdMs, `${reason} Held for a while, in case it is chosen.`);
-  }
-  if (row.eventAt && row.eventAt.getTime() < since.getTime() - beforeChoiceMs)
-    return settle('refused', 'It happened before the repository chose this spindle.');
+  const asked = { ...trigger.repo, knot: row.knot };
+  let verdict = row.facts && judge(asked, row.facts);
+  // A no is worth a second question, which also brings what explains it.
+  if (!verdict?.served) verdict = judge(asked, await factsOf(sql, asked));
+  if (!verdict.served) return notServed(deps, row, asked, verdict);
+  if (row.eventAt && row.eventAt.getTime() < verdict.since - beforeChoiceMs)
+    return settle(
+      'refused',
+      'It happened before the choice: its repository counts since ' +
+        `${new Date(verdict.since).toISOString()}, and it is of ${row.eventAt.toISOString()}.`,
+    );
   if (trigger.workflows.length === 0) return settle('ended', 'No workflow file matched.');
 
   const planned = planJobs(neutral(row, trigger), deps.planners);
@@ -46,6 +48,24 @@ export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Pro
     repo: name,
   });
   await settle('started', null);
+}
+
+/** Not knowing is not a no: the trigger waits for a record that may be late, and is judged again when one comes. */
+async function notServed(
+  { sql, log, holdMs }: DispatchDeps,
+  row: OpenTrigger,
+  asked: AskedRepo,
+  { reason, mayAsk }: Verdict & { served: false },
+): Promise<void> {
+  const { knot, rkey } = row;
+  const about = { pipeline: pipelineId(knot, rkey), knot, rkey, repo: repoName(asked), reason };
+  if (row.overdue) {
+    if (await refuseTrigger(sql, row, about)) log.info({ ...about, state: 'refused' }, 'trigger refused');
+    return;
+  }
+  await holdTrigger(sql, row, { ...about, holdMs });
+  log[row.state === 'new' ? 'info' : 'debug']({ ...about, state: 'held' }, 'trigger held, in case it is chosen');
+  if (mayAsk) await askForListing(sql, asked.did);
 }
 
 export const inputFor = (deps: DispatchDeps, pipeline: PipelineId, jobs: JobInput[], epoch = 0): PipelineInput => ({

@@ -12,7 +12,7 @@ import { dateOf, isEarly } from './knot-clock.ts';
 export function toTrigger(knot: string, frame: Frame, wanted: WantedKnot | undefined, skew: number): IncomingTrigger {
   const time = eventTime(frame);
   const row = { nsid: frame.nsid, rkey: frame.rkey, share: shareOfPipeline(knot, frame.rkey) };
-  const known = { ...row, ...(time === undefined ? {} : { eventAt: dateOf(time) }) };
+  const known = { ...row, ...(time === undefined ? {} : { eventAt: new Date(dateOf(time).getTime() - skew) }) };
 
   const chosenAt = wanted && choiceOf(frame, wanted);
   if (time !== undefined && chosenAt && isEarly(time, chosenAt, skew)) {
@@ -26,8 +26,15 @@ export function toTrigger(knot: string, frame: Frame, wanted: WantedKnot | undef
   return { ...known, body: JSON.stringify(frame.event) };
 }
 
+/** The earliest of what the event may be of, so that nothing is early that counts. */
 function choiceOf(frame: Frame, wanted: WantedKnot): Date {
   const parsed = parsePipeline(frame.event);
   const repo = parsed.ok ? parsed.trigger.repo : undefined;
-  return wanted.repos.find(({ did, name }) => did === repo?.did && name === repo.name)?.chosenAt ?? wanted.since;
+  if (!repo) return wanted.since;
+  const possible = wanted.repos.filter(
+    ({ did, name, rkey, repoDid }) =>
+      did === repo.did && (name === repo.name || rkey === repo.name || (repoDid !== null && repoDid === repo.repoDid)),
+  );
+  // those of a knot come in the order of their choice
+  return possible[0]?.chosenAt ?? wanted.since;
 }

@@ -50,11 +50,11 @@ export async function moveCursor(
   return row?.mine ?? false;
 }
 
-/** Forgets the cursors of all knots that no repo is wanted from: one that comes back starts anew. */
+/** Forgets the cursors of all knots that no served repo lives on: one that comes back starts anew. */
 export async function forgetUnwantedKnots(sql: Sql): Promise<string[]> {
   const rows = await sql<{ source: string }[]>`
     delete from cursors
-    where source like 'knot/%' and not exists (select from repos where knot = substr(cursors.source, 6))
+    where source like 'knot/%' and substr(source, 6) not in (select knot from served)
     returning source`;
   return rows.map((row) => row.source);
 }

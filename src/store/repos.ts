@@ -9,7 +9,10 @@ export type Repo = RepoKey & {
   chosenAt: Date;
 };
 
-export type WantedKnot = { knot: string; since: Date; repos: { did: string; name: string; chosenAt: Date }[] };
+/** A repo that is served, with all that an event may call it by. */
+export type ServedRepo = { did: string; name: string; rkey: string | null; repoDid: string | null; chosenAt: Date };
+
+export type WantedKnot = { knot: string; since: Date; repos: ServedRepo[] };
 
 /**
  * Chooses a repo by hand. Its triggers that were held as unknown are due at once. Pinned again, it keeps the earlier
@@ -45,15 +48,16 @@ export async function unpinRepo(sql: Sql, { knot, did, name }: RepoKey): Promise
   return rows.length > 0;
 }
 
+/** Every repo that is served now, and by what. */
 export async function listRepos(sql: Sql): Promise<Repo[]> {
   return await sql<Repo[]>`
-    select knot, did, name, source, chosen_at as "chosenAt" from repos order by knot, did, name, source`;
+    select knot, did, name, source, since as "chosenAt" from served order by knot, did, name, source, since`;
 }
 
-/** Since when a repo is chosen, by whatever source; undefined when it is not. */
+/** Since when a repo of this name is served, by whatever source; undefined when it is not. */
 export async function chosenSince(sql: Sql, { knot, did, name }: RepoKey): Promise<Date | undefined> {
   const [row] = await sql<{ since: Date | null }[]>`
-    select min(chosen_at) as since from repos where knot = ${knot} and did = ${did} and name = ${name}`;
+    select min(since) as since from served where knot = ${knot} and did = ${did} and name = ${name}`;
   return row?.since ?? undefined;
 }
 
@@ -61,14 +65,14 @@ export async function isChosen(sql: Sql, repo: RepoKey): Promise<boolean> {
   return (await chosenSince(sql, repo)) !== undefined;
 }
 
-/** The knots that chosen repos live on; `since` is the earliest choice there. */
+/** The knots that served repos live on; `since` is the earliest choice there. */
 export async function wantedKnots(sql: Sql): Promise<WantedKnot[]> {
-  const rows = await sql<{ knot: string; did: string; name: string; since: Date }[]>`
-    select knot, did, name, min(chosen_at) as since from repos group by knot, did, name order by knot, since`;
+  const rows = await sql<(ServedRepo & { knot: string })[]>`
+    select knot, did, name, rkey, repo_did as "repoDid", since as "chosenAt" from served order by knot, since, did, name`;
   const knots = new Map<string, WantedKnot>();
-  for (const { knot, did, name, since } of rows) {
-    const wanted = knots.get(knot) ?? { knot, since, repos: [] };
-    wanted.repos.push({ did, name, chosenAt: since });
+  for (const { knot, ...repo } of rows) {
+    const wanted = knots.get(knot) ?? { knot, since: repo.chosenAt, repos: [] };
+    wanted.repos.push(repo);
     knots.set(knot, wanted);
   }
   return [...knots.values()];

@@ -1,5 +1,7 @@
+import type { Facts } from '../pipeline/access.ts';
 import type { Observation } from '../pipeline/words.ts';
 import type { BuildRef } from '../providers/provider.ts';
+import { askedFacts } from './access.ts';
 import { relaxed, type Sql } from './db.ts';
 
 /** What waits for dispatch, by share. Rows of other shares belong to other owners. */
@@ -15,12 +17,27 @@ export interface OpenTrigger {
   /** Past its hold time (database clock). */
   overdue: boolean;
   tries: number;
+  /** When it was to be looked at, as the database writes it: it changes when somebody else makes it due. */
+  dueAt: string;
+  /** What is known of its repository; null when it names none. */
+  facts: Facts | null;
 }
 
+/** Triggers with the facts that decide about them, so that one that may run costs no further question. */
 export const openTriggers = (sql: Sql, share: number, limit: number): Promise<OpenTrigger[]> =>
   sql<OpenTrigger[]>`
-    select knot, nsid, rkey, body, event_at as "eventAt", state, coalesce(hold_until < clock_timestamp(), false) as overdue, tries from triggers
-    where share = ${share} and state in ('new', 'held') and due_at <= clock_timestamp() order by due_at, id limit ${limit}`;
+    with open as materialized (
+      select knot, nsid, rkey, body, event_at, state, hold_until, tries, due_at, id,
+        body -> 'triggerMetadata' -> 'repo' as repo
+      from triggers
+      where share = ${share} and state in ('new', 'held') and due_at <= clock_timestamp() order by due_at, id limit ${limit}
+    )
+    select open.knot, nsid, rkey, body, event_at as "eventAt", state, tries, due_at::text as "dueAt",
+      coalesce(hold_until <= clock_timestamp(), false) as overdue, case when asked.did is not null then ${askedFacts(sql)} end as facts
+    from open, lateral (
+      select open.knot as knot, repo ->> 'did' as did, repo ->> 'repo' as name, repo ->> 'repoDid' as repo_did
+    ) asked
+    order by due_at, id`;
 
 export interface OpenDelivery {
   id: bigint;
@@ -71,10 +88,12 @@ export const openCommands = (sql: Sql, share: number, limit: number): Promise<Op
     select id, pipeline, kind, job, by, tries from commands
     where share = ${share} and state = 'new' and due_at <= clock_timestamp() order by due_at, seq limit ${limit}`;
 
+type TriggerKey = Pick<OpenTrigger, 'knot' | 'nsid' | 'rkey'>;
+
 /** A trigger that is over keeps its key and the reason; its body goes. */
 export async function settleTrigger(
   sql: Sql,
-  { knot, nsid, rkey }: Pick<OpenTrigger, 'knot' | 'nsid' | 'rkey'>,
+  { knot, nsid, rkey }: TriggerKey,
   state: 'started' | 'ended' | 'refused',
   reason: string | null,
 ): Promise<void> {
@@ -83,18 +102,43 @@ export async function settleTrigger(
     from ${relaxed(sql)} where knot = ${knot} and nsid = ${nsid} and rkey = ${rkey} and state in ('new', 'held')`;
 }
 
-/** Keeps a trigger of an unknown repository for a while: not knowing is not a no. */
+/** A record that commits while a trigger is being held finds nothing to make due, so each is looked at once more. */
+const secondLookMs = 1_000;
+
+/**
+ * Keeps a trigger whose repository is not served for a while: not knowing is not a no. Changes nothing when the trigger
+ * was made due meanwhile, since then the answer may be another one.
+ * @param repo `did/name`
+ */
 export async function holdTrigger(
   sql: Sql,
-  { knot, nsid, rkey }: Pick<OpenTrigger, 'knot' | 'nsid' | 'rkey'>,
-  holdMs: number,
-  reason: string,
+  { knot, nsid, rkey, dueAt }: TriggerKey & Pick<OpenTrigger, 'dueAt'>,
+  { repo, holdMs, reason }: { repo: string; holdMs: number; reason: string },
 ): Promise<void> {
+  const end = sql`coalesce(hold_until, clock_timestamp() + ${holdMs} * interval '1 millisecond')`;
   await sql`
-    update triggers set state = 'held', reason = ${reason},
-      hold_until = received_at + ${holdMs} * interval '1 millisecond',
-      due_at = received_at + ${holdMs} * interval '1 millisecond'
-    where knot = ${knot} and nsid = ${nsid} and rkey = ${rkey} and state = 'new'`;
+    update triggers set state = 'held', reason = ${reason}, repo = ${repo}, hold_until = ${end},
+      due_at = case when state = 'held' then ${end}
+        else least(${end}, clock_timestamp() + ${secondLookMs} * interval '1 millisecond') end
+    where knot = ${knot} and nsid = ${nsid} and rkey = ${rkey} and state in ('new', 'held')
+      and due_at = ${dueAt}::text::timestamptz`;
+}
+
+/**
+ * Ends the wait of a trigger whose repository is still not served. False when the trigger was made due meanwhile, since
+ * then the answer may be another one.
+ */
+export async function refuseTrigger(
+  sql: Sql,
+  { knot, nsid, rkey, dueAt }: TriggerKey & Pick<OpenTrigger, 'dueAt'>,
+  { repo, reason }: { repo: string; reason: string },
+): Promise<boolean> {
+  const rows = await sql`
+    update triggers set state = 'refused', reason = ${reason}, repo = ${repo}, body = null, settled_at = clock_timestamp()
+    where knot = ${knot} and nsid = ${nsid} and rkey = ${rkey} and state in ('new', 'held')
+      and due_at = ${dueAt}::text::timestamptz
+    returning 1`;
+  return rows.length > 0;
 }
 
 export async function settleDeliveries(

@@ -321,12 +321,6 @@ describe('whorl repos', () => {
     const again = await whorl(`repos unpin knot.example:5555 ${did}/site`);
     expect(again).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/^whorl: there is no pin of /) });
   });
-
-  test('says that a record still counts when the pin is gone', async () => {
-    await whorl(`repos pin k.example ${did}/both`);
-    await db.sql`insert into repos (knot, did, name, source, chosen_at) values ('k.example', ${did}, 'both', 'record', now())`;
-    expect((await whorl(`repos unpin k.example ${did}/both`)).out).toContain('still served');
-  });
 });
 
 describe('whorl show', () => {

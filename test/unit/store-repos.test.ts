@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { forgetUnwantedKnots } from '../../src/store/cursors.ts';
 import { type Listener, listen } from '../../src/store/listen.ts';
 import { chosenSince, isChosen, listRepos, pinRepo, unpinRepo, wantedKnots } from '../../src/store/repos.ts';
+import { beSpindle } from '../../src/store/spindle.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 
@@ -24,12 +25,19 @@ afterAll(async () => {
   await db.drop();
 });
 beforeEach(async () => {
-  await db.sql`truncate repos, triggers, cursors`;
+  await db.sql`truncate repos, triggers, cursors, records, accounts, spindle, leases`;
   notices.length = 0;
 });
 
-const addRecord = (chosenAt: Date) => db.sql`insert into repos (knot, did, name, source, chosen_at)
-  values (${repo.knot}, ${repo.did}, ${repo.name}, 'record', ${chosenAt})`;
+/** The owner's own repository chooses this spindle. */
+async function addRecord(chosenAt: Date, more: { rkey?: string; repoDid?: string; knot?: string } = {}): Promise<void> {
+  await beSpindle(db.sql, { host: 'spindle.example', owner: repo.did });
+  await db.sql`update spindle set since = '2020-01-01'`;
+  const { rkey = 'rkey', ...rest } = more;
+  const value = { knot: repo.knot, name: repo.name, spindle: 'spindle.example', ...rest };
+  await db.sql`insert into records (did, collection, rkey, rev, value, since)
+    values (${repo.did}, 'sh.tangled.repo', ${rkey}, '1', ${JSON.stringify(value)}::text::jsonb, ${chosenAt})`;
+}
 const addHeld = (rkey: string, body: object, share: number) => db.sql`
   insert into triggers (knot, nsid, rkey, share, body, state, due_at, hold_until)
   values (${repo.knot}, 'sh.tangled.pipeline', ${rkey}, ${share}, ${JSON.stringify(body)}::text::jsonb, 'held',
@@ -61,7 +69,7 @@ test('taking a pin away leaves the record of the same repo', async () => {
   await pinRepo(db.sql, repo);
   expect(await unpinRepo(db.sql, repo)).toBe(true);
   expect(await chosenSince(db.sql, repo)).toEqual(chosenAt);
-  await until('notices for the pin and its end', () => notices.length === 2);
+  await until('notices for the spindle, the pin and its end', () => notices.length === 3);
 });
 
 test('a pin makes the held triggers of this repo due at once, and no others', async () => {
@@ -86,12 +94,26 @@ test('each knot is wanted since the earliest choice on it', async () => {
       knot: repo.knot,
       since: early,
       repos: [
-        { did: repo.did, name: 'older', chosenAt: early },
-        { did: repo.did, name: 'demo', chosenAt: late },
+        { did: repo.did, name: 'older', rkey: null, repoDid: null, chosenAt: early },
+        { did: repo.did, name: 'demo', rkey: null, repoDid: null, chosenAt: late },
       ],
     },
-    { knot: 'other.example:3000', since: late, repos: [{ did: 'did:plc:x', name: 'x', chosenAt: late }] },
+    {
+      knot: 'other.example:3000',
+      since: late,
+      repos: [{ did: 'did:plc:x', name: 'x', rkey: null, repoDid: null, chosenAt: late }],
+    },
   ]);
+});
+
+test('a record makes its knot wanted, with all that an event may call the repo by', async () => {
+  const chosenAt = new Date('2026-02-01T00:00:00Z');
+  await addRecord(chosenAt, { repoDid: 'did:plc:repo' });
+  const by = { did: repo.did, name: 'demo', rkey: 'rkey', repoDid: 'did:plc:repo', chosenAt };
+  expect(await wantedKnots(db.sql)).toEqual([{ knot: repo.knot, since: chosenAt, repos: [by] }]);
+  expect(await listRepos(db.sql)).toEqual([{ ...repo, source: 'record', chosenAt }]);
+  await db.sql`update records set value = null`;
+  expect(await wantedKnots(db.sql)).toEqual([]);
 });
 
 test('the cursor of a knot without repos is forgotten, and no other', async () => {

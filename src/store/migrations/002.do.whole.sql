@@ -25,11 +25,14 @@ create index records_spindle on records ((value ->> 'spindle'))
   where collection = 'sh.tangled.repo' and value is not null;
 create index records_name on records (did, (value ->> 'name'))
   where collection = 'sh.tangled.repo' and value is not null;
+create index records_repo_did on records (did, (value ->> 'repoDid'))
+  where collection = 'sh.tangled.repo' and value is not null;
 create index records_subject on records ((value ->> 'subject'))
   where collection <> 'sh.tangled.repo' and value is not null;
 
 -- active: false while the account is deactivated, suspended, taken down or not to be found; its records wait.
 -- floor: the account was deleted; commits up to this rev never were. listed_at: when the last complete listing began.
+-- due_at: when it is listed next, if it is the owner's or a member's; infinity: only its records were seen.
 create table accounts (
   did text primary key,
   active boolean not null default true,
@@ -64,6 +67,10 @@ union all
     and not exists (select from accounts where accounts.did = repo.did and not active);
 
 create index triggers_held on triggers ((body -> 'triggerMetadata' -> 'repo' ->> 'did')) where state = 'held';
+
+-- Of what was not served when it came: did/name, which stays when the body goes.
+alter table triggers add column repo text;
+create index triggers_repo on triggers (repo, id) where repo is not null;
 
 -- What a stream sent that is none, cut to a readable size: the last hundred of each source.
 create table refused_frames (
