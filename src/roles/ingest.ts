@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { type BackfillSettings, backfillSource } from '../ingest/backfill.ts';
 import { dispatchShare, dispatchSources } from '../ingest/dispatch.ts';
 import { engine } from '../ingest/engine.ts';
 import { knotSource } from '../ingest/knots.ts';
 import { leaseManager } from '../ingest/leases.ts';
 import { planners } from '../providers/planners.ts';
+import { beNobody, beSpindle } from '../store/spindle.ts';
 import { neverFails, type Role, type RoleDeps } from './role.ts';
 import { openClient } from './temporal.ts';
 
@@ -12,13 +14,17 @@ export interface IngestOptions {
   /** How long a lease lasts, ms. */
   leaseMs?: number;
   knots?: Parameters<typeof knotSource>[0]['settings'];
+  backfill?: Partial<BackfillSettings>;
 }
 
-/** Reads the knots and carries what waits in the inbox to Temporal. Its webhooks are routes of a server: see `http.ts`. */
-export async function startIngest(
-  { config, sql, log, temporal }: RoleDeps,
-  options: IngestOptions = {},
-): Promise<Role> {
+/**
+ * Reads the network's records and the knots, and carries what waits in the inbox to Temporal. Its webhooks are routes of
+ * a server: see `faces.ts`.
+ */
+export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): Promise<Role> {
+  const { config, sql, log, temporal } = deps;
+  const online = config.network.jetstream.length > 0;
+  await introduce(deps, online);
   const client = openClient(temporal);
   const knots = knotSource({ sql, dev: config.dev, log, settings: options.knots });
   const dispatch = {
@@ -31,13 +37,19 @@ export async function startIngest(
     holdMs: config.dispatch.holdMs,
     concurrency: config.dispatch.concurrency,
   };
+  const { plcUrl } = config.network;
+  const backfill = backfillSource({ sql, dev: config.dev, plcUrl, log, settings: options.backfill });
+  const network = online ? [backfill] : [];
   const leases = leaseManager({
     sql,
     log,
     owner: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
-    wanted: async () => [...dispatchSources(), ...(await knots.wanted())],
-    start: (source, lease) =>
-      knots.isKnot(source) ? knots.start(source, lease) : dispatchShare(dispatch, source, lease),
+    wanted: async () => [...network.map(({ source }) => source), ...dispatchSources(), ...(await knots.wanted())],
+    start(source, lease) {
+      const one = network.find((each) => each.source === source);
+      if (one) return one.start(source, lease);
+      return knots.isKnot(source) ? knots.start(source, lease) : dispatchShare(dispatch, source, lease);
+    },
     ttlMs: options.leaseMs,
   });
   return {
@@ -47,4 +59,18 @@ export async function startIngest(
       await client.connection.close();
     },
   };
+}
+
+/** Says in the database who this spindle is: whose records count. Without a jetstream, none do. */
+async function introduce({ config, sql, log }: RoleDeps, online: boolean): Promise<void> {
+  const { hostname: host, owner } = config;
+  const before = online ? await beSpindle(sql, { host, owner }) : await beNobody(sql);
+  if (before && online) {
+    log.warn(
+      { host, owner, before },
+      'this spindle has another host or owner than before: what happened before now does not count; ' +
+        'processes of the old configuration must not be started again',
+    );
+  }
+  if (before && !online) log.warn({ before }, 'without a jetstream, only pinned repositories are served from now on');
 }

@@ -40,3 +40,12 @@ export async function whichSpindle(sql: Sql): Promise<(Spindle & { since: Date }
   const [row] = await sql<(Spindle & { since: Date })[]>`select host, owner, since from spindle`;
   return row;
 }
+
+/** No record makes a repository served any more; what is pinned stays. Returns who this spindle was, if anybody. */
+export async function beNobody(sql: Sql): Promise<Spindle | undefined> {
+  const [row] = await sql<Spindle[]>`
+    with gone as (delete from spindle returning host, owner),
+    told as (select pg_notify('repos', host) from gone)
+    select host, owner from gone where (select count(*) from told) >= 0`;
+  return row && { host: row.host, owner: row.owner };
+}
