@@ -1,4 +1,4 @@
-import { Agent, buildConnector, request, type Dispatcher } from 'undici';
+import { Agent, buildConnector, errors, request, type Dispatcher } from 'undici';
 import { ClientError } from './error.ts';
 import { type Guard, RefusedAddress } from './guard.ts';
 import { retryAt } from './retry-at.ts';
@@ -20,7 +20,7 @@ export interface JsonHttpOptions {
   timeoutMs?: number | undefined;
 }
 
-const isJson = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
+const isJson = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 const maxErrorBytes = 64 * 1024;
 
 export function jsonHttp({ guard, timeoutMs = 10_000 }: JsonHttpOptions = {}): JsonHttp {
@@ -147,10 +147,10 @@ function brokenError(url: URL, cause: unknown): ClientError {
   for (let error = cause; error instanceof Error; error = error.cause) {
     if (error instanceof RefusedAddress) return new ClientError('refused-address', error.message, { cause });
   }
-  const code = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
-  if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW') {
-    return new ClientError('garbage', `${url.host} does not speak HTTP as it should (${code})`, { cause });
+  if (cause instanceof errors.HTTPParserError || cause instanceof errors.HeadersOverflowError) {
+    return new ClientError('garbage', `${url.host} does not speak HTTP as it should (${cause.message})`, { cause });
   }
+  const code = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
   const why = code || (cause instanceof Error ? cause.message : String(cause));
   return new ClientError('unreachable', `${url.host} could not be reached (${why})`, { cause });
 }

@@ -17,6 +17,7 @@ function timeOf(value: string | undefined, now: number): number | undefined {
   if (value === undefined || value === '') return undefined;
   const number = Number(value);
   if (number >= 0) return number > 1e9 ? number * 1000 : now + number * 1000;
-  const date = Date.parse(value);
+  // the parser makes a date of nearly anything
+  const date = value.endsWith(' GMT') ? Date.parse(value) : Number.NaN;
   return Number.isNaN(date) ? undefined : date;
 }
