@@ -242,9 +242,54 @@ describe('a delivery', () => {
     const payload = {
       event: 'job.finished',
       build: { ...build, state: 'running', finished_at: null },
-      job: { id: 'j' },
+      job: { id: 'j', state: 'failed' },
     };
-    expect(deliveryOf(parse(payload)).seen).toEqual({ build: '0193-build', status: 'running', at: 0 });
+    expect(deliveryOf(parse(payload)).seen).toEqual({
+      build: '0193-build',
+      status: 'running',
+      at: 0,
+      step: { name: 'job', state: 'ended' },
+    });
+  });
+
+  describe('about a job', () => {
+    const started = '2026-11-20 09:58:10 UTC';
+    const job = { id: 'j', type: 'script', name: ':hammer: Build', state: 'running', started_at: started };
+    const scheduled = { ...build, state: 'scheduled', finished_at: null };
+    const about = (event: string, of: object, more: object = scheduled) =>
+      deliveryOf(parse({ event, build: more, job: { ...job, ...of } })).seen;
+
+    test.each([
+      ['job.started', {}, 'running', { name: ':hammer: Build', state: 'running' }],
+      [
+        'job.started',
+        { retry_source: { job_id: 'i' } },
+        'running',
+        { name: ':hammer: Build (retry 1)', state: 'running' },
+      ],
+      ['job.finished', { state: 'passed' }, 'running', { name: ':hammer: Build', state: 'ended' }],
+      ['job.finished', { state: 'canceled', started_at: null }, 'pending', { name: ':hammer: Build', state: 'ended' }],
+      ['job.scheduled', { state: 'scheduled', started_at: null }, 'pending', undefined],
+      ['job.activated', { type: 'manual', state: 'unblocked' }, 'pending', { name: ':hammer: Build', state: 'ended' }],
+      ['build.scheduled', {}, 'pending', undefined],
+    ])('%s of %j shows its build as %s', (event, of, status, step) => {
+      expect(about(event, of)).toEqual({ build: '0193-build', status, at: 0, ...(step ? { step } : {}) });
+    });
+
+    test('no job of a build that has ended, or waits for a person, opens it', () => {
+      expect(about('job.started', {}, build)).toMatchObject({ status: 'success' });
+      const waiting = { ...build, blocked: true, meta_data: { whorl_on_block: 'pending' } };
+      expect(about('job.started', {}, waiting)).toMatchObject({ status: 'pending' });
+    });
+
+    test('a job that is garbage is left out', () => {
+      for (const of of [{ id: '' }, { id: 7 }]) {
+        expect(about('job.started', of)).toEqual({ build: '0193-build', status: 'pending', at: 0 });
+      }
+      const { seen } = deliveryOf(parse({ event: 'job.started', build: scheduled, job: 'x' }));
+      expect(seen).toEqual({ build: '0193-build', status: 'pending', at: 0 });
+      expect(about('job.started', { name: 'a\u001b[2Jb\n\u001b[31mc' }).step?.name).toBe('ab c');
+    });
   });
 
   test('of another organisation is not refused here: what is not bound does not count', () => {

@@ -1,7 +1,18 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import type { Observation } from '../../pipeline/words.ts';
 import type { Delivery, ParseWebhook, WebhookResult } from '../provider.ts';
 import { observe } from './state.ts';
-import { type BuildkiteBuild, isSlug, isStorable, parseBuild, parseBuildUrl, parseTime } from './wire.ts';
+import { nameOf, stateOf } from './steps.ts';
+import {
+  type BuildkiteBuild,
+  type BuildkiteJob,
+  isSlug,
+  isStorable,
+  parseBuild,
+  parseBuildUrl,
+  parseJob,
+  parseTime,
+} from './wire.ts';
 
 export type WebhookMode = 'token' | 'signature';
 
@@ -36,9 +47,11 @@ export const buildkiteWebhook =
     if (!build) return ignored(`${event} without a build id`);
     const place = placeOf(payload, build);
     if (!place) return ignored(`${event} of build ${build.id} without organization, pipeline and number`);
-    const seen = observe(build);
-    if (!seen) return ignored(`${event} of build ${build.id} in the unknown state ${build.state ?? 'none'}`);
+    const told = observe(build);
+    if (!told) return ignored(`${event} of build ${build.id} in the unknown state ${build.state ?? 'none'}`);
 
+    const job = event.startsWith('job.') ? parseJob(payload['job']) : undefined;
+    const seen = job ? withJob(told, build, job) : told;
     const { org, pipeline, number } = place;
     const created = parseTime(build.created_at);
     const address = addressOf(build.meta_data);
@@ -58,6 +71,18 @@ export const buildkiteWebhook =
     };
     return { kind: 'delivery', delivery };
   };
+
+/** What a notice about one job adds: which step, and that its build runs when the build does not say so yet. */
+function withJob(seen: Observation, build: BuildkiteBuild, job: BuildkiteJob): Observation {
+  const state = stateOf(job);
+  if (state === 'waiting' || job.type === 'waiter') return seen;
+  const early = seen.status === 'pending' && !build.blocked && build.state !== 'blocked';
+  return {
+    ...seen,
+    ...(early && job.type === 'script' && job.started_at ? { status: 'running' } : {}),
+    step: { name: nameOf(job), state },
+  };
+}
 
 function hasToken(headers: Headers, secrets: string[]): boolean {
   const given = single(headers, 'x-buildkite-token');
