@@ -11,6 +11,7 @@ import { type HubOptions, hub } from './hub.ts';
 import { type Identity, identityRoutes } from './identity.ts';
 import { type LogHubOptions, logHub } from './log-hub.ts';
 import { isLogPath, logRoutes, type LogsOptions, logStream } from './logs.ts';
+import { acceptRawTargets } from './raw-target.ts';
 import { refuse } from './refuse.ts';
 import { upgradeRefusal, xrpcRoutes } from './xrpc.ts';
 
@@ -47,6 +48,7 @@ export function buildServer({
     ...logsOptions,
   });
   const logs = logStream(sql, written, log, logsOptions);
+  const connections = acceptRawTargets(app.server);
   let closing = false;
 
   app.get('/', async (_request, reply) =>
@@ -77,6 +79,7 @@ export function buildServer({
   });
   app.addHook('preClose', async () => {
     closing = true;
+    connections.close();
     await Promise.all([events.close(), logs.close()]);
     await Promise.all([statuses.stop(), written.stop()]);
   });

@@ -1,0 +1,600 @@
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { type PipelineId, pipelineId } from '../../src/pipeline/ids.ts';
+import { buildServer, type ServerDeps } from '../../src/server/app.ts';
+import type { AttemptKey } from '../../src/store/builds.ts';
+import { type Database, openDatabase, type Sql } from '../../src/store/db.ts';
+import { removeLogs } from '../../src/store/log-retention.ts';
+import { releaser } from '../../src/store/releaser.ts';
+import { type FreshDatabase, freshDatabase } from '../support/database.ts';
+import { entriesOf, logWriter, readLogs, readToEnd, sayOf } from '../support/logs.ts';
+import { addPipeline } from '../support/outbox.ts';
+import { until } from '../support/until.ts';
+
+const knot = '127.0.0.1:5555';
+const complete = { code: 1000, reason: 'log stream complete' };
+
+let database: FreshDatabase;
+let sql: Sql;
+let apps: FastifyInstance[] = [];
+let pools: Database[] = [];
+let logged: string[] = [];
+const log = pino({ level: 'debug' }, { write: (line: string) => void logged.push(line) });
+
+beforeEach(async () => {
+  database = await freshDatabase();
+  sql = database.sql;
+});
+afterEach(async () => {
+  await Promise.all(apps.map((app) => app.close()));
+  await Promise.all(pools.map((pool) => pool.end({ timeout: 0 })));
+  [apps, pools, logged] = [[], [], []];
+  await database.drop();
+});
+
+async function serve(logs: ServerDeps['logs'] = {}, using: Sql = sql): Promise<string> {
+  const app = buildServer({
+    sql: using,
+    log,
+    hostname: 'spindle.example',
+    owner: 'did:web:owner.example',
+    dev: true,
+    // Nothing here may lean on the poll but what says so.
+    logs: { closeMs: 200, pollMs: 600_000, retryMs: 20, ...logs },
+  });
+  apps.push(app);
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+}
+
+/** A pipeline with this job, and what writes the log of its first attempt. */
+async function newJob(job = 'ci.yml', rkey = 'p0') {
+  const pipeline = await addPipeline(sql, knot, rkey, [job]);
+  return { ...logWriter(sql, { pipeline, job, attempt: 1 }), pipeline };
+}
+
+const ended = (pipeline: PipelineId, job = 'ci.yml') => sayOf(sql, pipeline, job, 'success');
+const lines = (count: number, size = 40, first = 0): string[] =>
+  Array.from({ length: count }, (_, n) => `${first + n} `.padEnd(size, 'x'));
+
+/** What an attempt to connect is answered with. */
+async function refusal(base: string, target: string, headers: Record<string, string> = upgradeHeaders) {
+  const { port } = new URL(base);
+  const call = request({ port, host: '127.0.0.1', path: target, headers });
+  call.end();
+  const [response] = (await once(call, 'response')) as [AsyncIterable<Buffer> & { statusCode: number }];
+  let text = '';
+  for await (const part of response) text += part.toString();
+  return { status: response.statusCode, ...(JSON.parse(text) as { error: string }) };
+}
+const upgradeHeaders = {
+  connection: 'upgrade',
+  upgrade: 'websocket',
+  'sec-websocket-version': '13',
+  'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+};
+
+/** Waits until the server has heard of readers, so that what comes then is live. */
+const followed = (count = 1) =>
+  until('readers to follow', () => logged.filter((line) => line.includes('a reader of /logs came')).length >= count);
+
+describe('what a reader gets', () => {
+  test('the entries in the order of their arrival, what was there and what comes, and 1000 at the end', async () => {
+    const base = await serve();
+    const releasing = releaser({ sql, log, pollMs: 50 });
+    releasing.start();
+    onTestFinished(() => releasing.stop());
+    const { append, complete: finish, pipeline } = await newJob();
+    const first = entriesOf(0, ['one', 'two'], { open: true });
+    await append(first);
+    const reader = await readLogs(base, `${knot}/p0/ci.yml`);
+    await until('what was there', () => reader.frames.length === first.length);
+    const second = entriesOf(0, ['three', '', 'fünf\ttabs'], { close: true });
+    await append(second);
+    await until('what came', () => reader.frames.length === first.length + second.length);
+    await sayOf(sql, pipeline, 'ci.yml', 'running');
+    await append(entriesOf(1, ['six'], { open: true, close: true }));
+    await finish();
+    await until('the end of the log', () => reader.contents().includes('six'));
+    expect(reader.socket.readyState).toBe(reader.socket.OPEN);
+    await ended(pipeline);
+    expect(await reader.closed).toEqual(complete);
+    expect(reader.frames).toEqual([...first, ...second, ...entriesOf(1, ['six'], { open: true, close: true })]);
+    // It is the same later, and at another server.
+    expect(await readToEnd(base, `${knot}/p0/ci.yml`)).toEqual({ frames: reader.frames, ...complete });
+    expect(await readToEnd(await serve(), `${knot}/p0/ci.yml`)).toEqual({ frames: reader.frames, ...complete });
+  });
+
+  test('a job that has said nothing yet keeps its readers, and they see its log from the first line', async () => {
+    const base = await serve();
+    const { append, complete: finish, pipeline } = await newJob();
+    const reader = await readLogs(base, `${knot}/p0/ci.yml`);
+    await followed();
+    await sayOf(sql, pipeline, 'ci.yml', 'pending');
+    await append(entriesOf(0, ['at last'], { open: true, close: true }));
+    await ended(pipeline);
+    await until('the line', () => reader.contents().includes('at last'));
+    expect(reader.socket.readyState).toBe(reader.socket.OPEN);
+    await finish();
+    expect(await reader.closed).toEqual(complete);
+  });
+
+  test('byte for byte the same live, later, and after a restart of the server in the middle', async () => {
+    const { append, complete: finish, pipeline } = await newJob();
+    const whole: string[] = [];
+    const write = async (first: number, count: number) => {
+      const texts = lines(count, 200, first).map((text, n) => (n % 7 === 0 ? `${text}\u001b[1;31mred\u001b[0m` : text));
+      const entries = entriesOf(0, texts, { open: first === 0 });
+      whole.push(...entries.map((entry) => entry.replaceAll(/\\u001b\[[0-9;]*m/g, '')));
+      await append(entries);
+    };
+    const one = await serve();
+    const live = await readLogs(one, `${knot}/p0/ci.yml`);
+    await write(0, 3_000);
+    await until('the first half', () => live.frames.length === whole.length);
+    const seen = [...live.frames];
+    await apps.pop()?.close();
+    expect((await live.closed).code).toBe(1001);
+    const two = await serve();
+    const again = await readLogs(two, `${knot}/p0/ci.yml`);
+    for (let batch = 1; batch < 30; batch++) await write(batch * 3_000, 100);
+    await ended(pipeline);
+    await finish();
+    expect(await again.closed).toEqual(complete);
+    const later = await readToEnd(await serve(), `${knot}/p0/ci.yml`);
+    expect(seen).toEqual(whole.slice(0, seen.length));
+    expect(again.frames).toEqual(whole);
+    expect(later).toEqual({ frames: whole, ...complete });
+  });
+
+  test('the newest attempt; who reads an older one is let go when that is over', async () => {
+    const base = await serve();
+    const { append, complete: finish, pipeline } = await newJob();
+    await append(entriesOf(0, ['first attempt']));
+    await sayOf(sql, pipeline, 'ci.yml', 'running');
+    const old = await readLogs(base, `${knot}/p0/ci.yml`);
+    await until('the first attempt', () => old.frames.length === 1);
+    await sayOf(sql, pipeline, 'ci.yml', 'pending', undefined, 2);
+    const writer = logWriter(sql, { pipeline, job: 'ci.yml', attempt: 2 });
+    await writer.append(entriesOf(0, ['second attempt']));
+    const young = await readLogs(base, `${knot}/p0/ci.yml`);
+    await until('the second attempt', () => young.frames.length === 1);
+    expect(young.contents()).toEqual(['second attempt']);
+    await finish();
+    expect(await old.closed).toEqual(complete);
+    expect(old.contents()).toEqual(['first attempt']);
+    expect(young.socket.readyState).toBe(young.socket.OPEN);
+  });
+
+  test.each([
+    [true, 'a \u001b[31mred\u001b[0m word'],
+    [false, 'a red word'],
+  ])('colours are left in: %s', async (colours, shown) => {
+    const base = await serve({ colours });
+    const { append, complete: finish, pipeline } = await newJob();
+    await append(entriesOf(0, ['a \u001b[31mred\u001b[0m word', String.raw`literally \u001b[31m`]));
+    await ended(pipeline);
+    await finish();
+    await readToEnd(base, `${knot}/p0/ci.yml`).then(({ frames }) =>
+      expect(frames.map((frame) => (JSON.parse(frame) as { content: string }).content)).toEqual([
+        shown,
+        String.raw`literally \u001b[31m`,
+      ]),
+    );
+  });
+
+  test('a lost notice only makes it late', async () => {
+    const base = await serve({ pollMs: 50 });
+    const { append, complete: finish, pipeline } = await newJob();
+    const reader = await readLogs(base, `${knot}/p0/ci.yml`);
+    await append(entriesOf(0, ['one']));
+    await until('a line', () => reader.frames.length === 1);
+    await ended(pipeline);
+    await finish();
+    await reader.closed;
+    await sql`update logs set complete = -1`;
+    const other = await readLogs(base, `${knot}/p0/ci.yml`);
+    await until('a line', () => other.frames.length === 1);
+    await sql`update logs set complete = 0`;
+    expect(await other.closed).toEqual(complete);
+  });
+});
+
+describe('a log that has nothing to show is one step that says why', () => {
+  const shown = async () => {
+    const { frames, ...end } = await readToEnd(await serve(), `${knot}/p0/ci.yml`);
+    const entries = frames.map((frame) => JSON.parse(frame) as Record<string, unknown>);
+    expect(end).toEqual(complete);
+    expect(entries[0]).toMatchObject({ kind: 'control', step_id: 0, step_status: 'start', step_kind: 1 });
+    expect(entries.at(-1)).toMatchObject({ kind: 'control', step_id: 0, step_status: 'end', step_kind: 1 });
+    expect(entries.every(({ time }) => !Number.isNaN(Date.parse(String(time))))).toBe(true);
+    return entries.slice(1, -1).map(({ kind, stream, content }) => [kind, stream, content]);
+  };
+
+  test('when it was removed', async () => {
+    const { append, complete: finish, pipeline } = await newJob();
+    await append(entriesOf(0, ['old']));
+    await ended(pipeline);
+    await finish();
+    await sql`update logs set created_at = now() - interval '30 days'`;
+    expect(await removeLogs(sql, { days: 14, spaceBytes: 1e9 })).toBe(1);
+    expect(await shown()).toEqual([['data', 'stdout', expect.stringMatching(/^This log was removed on \d{4}-/)]]);
+  });
+
+  test('when a release that kept no logs ran it, and it failed', async () => {
+    const { pipeline } = await newJob();
+    await sayOf(sql, pipeline, 'ci.yml', 'failed', 'The workflow file\nis not YAML.');
+    await sql`update jobs set shown_at = now() - interval '1 day'`;
+    expect(await shown()).toEqual([
+      ['data', 'stdout', 'The workflow file'],
+      ['data', 'stdout', 'is not YAML.'],
+    ]);
+  });
+
+  test('when a release that kept no logs ran it, and it succeeded', async () => {
+    const { pipeline } = await newJob();
+    await ended(pipeline);
+    await sql`update jobs set shown_at = now() - interval '1 day'`;
+    expect(await shown()).toEqual([['data', 'stdout', 'There is no log: this job ended as success without one.']]);
+  });
+
+  test('when it is whole and empty', async () => {
+    const { complete: finish, pipeline } = await newJob();
+    await sayOf(sql, pipeline, 'ci.yml', 'timeout', 'It took too long.');
+    await finish();
+    expect(await shown()).toEqual([['data', 'stdout', 'It took too long.']]);
+  });
+
+  test('but a job that has just ended may still get one, so its readers wait for it', async () => {
+    const base = await serve();
+    const { append, complete: finish, pipeline } = await newJob();
+    await ended(pipeline);
+    const reader = await readLogs(base, `${knot}/p0/ci.yml`);
+    await append(entriesOf(0, ['late']));
+    await finish();
+    expect(await reader.closed).toEqual(complete);
+    expect(reader.contents()).toEqual(['late']);
+  });
+
+  test('and who was in the middle when it was removed is told so in a step of its own', async () => {
+    const base = await serve({ pollMs: 30, cacheBytes: 1_000 });
+    const { append } = await newJob();
+    await append(entriesOf(0, ['one'], { open: true, close: true }));
+    const reader = await readLogs(base, `${knot}/p0/ci.yml`);
+    await until('the first step', () => reader.frames.length === 3);
+    await removeLogs(sql, { days: 14, spaceBytes: 0 });
+    expect(await reader.closed).toEqual(complete);
+    const ids = reader.frames.map((frame) => (JSON.parse(frame) as { step_id: number }).step_id);
+    expect(ids).toEqual([0, 0, 0, 1, 1, 1]);
+    expect(reader.contents()[4]).toContain('This log was removed');
+  });
+});
+
+describe('names and refusals', () => {
+  const name = 'two keys é.yml';
+
+  test.each([
+    ['percent-encoded', `${encodeURIComponent(knot)}/p0/${encodeURIComponent(name)}`],
+    ['with a raw host', `${knot}/p0/${encodeURIComponent(name)}`],
+    ['raw, as bytes', `${knot}/p0/${name}`],
+    ['half raw', `${knot}/p0/two%20keys%20é.yml`],
+    ['encoded in small letters, with a query', `127.0.0.1%3a5555/p0/two%20keys%20%c3%a9.yml?x=/y`],
+  ])('a workflow is found by its name: %s', async (_how, target) => {
+    const base = await serve();
+    const { append } = await newJob(name);
+    await append(entriesOf(0, ['found']));
+    const socket = connect(Number(new URL(base).port), '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    const headers = Object.entries(upgradeHeaders).map(([key, value]) => `${key}: ${value}\r\n`);
+    socket.write(`GET /logs/${target} HTTP/1.1\r\nhost: x\r\n${headers.join('')}\r\n`);
+    let got = '';
+    socket.on('data', (bytes) => (got += bytes.toString()));
+    await until('the line', () => got.includes('"content":"found"'));
+    expect(got).toMatch(/^HTTP\/1\.1 101 /);
+  });
+
+  test('a notice finds a log whose name has spaces', async () => {
+    const base = await serve();
+    const { append } = await newJob(name);
+    const reader = await readLogs(base, `${knot}/p0/${encodeURIComponent(name)}`);
+    await append(entriesOf(0, ['one']));
+    await until('a line', () => reader.frames.length === 1);
+    await append(entriesOf(0, ['two']));
+    await until('another line', () => reader.frames.length === 2);
+  });
+
+  test('a percent sign that encodes nothing stands for itself, and so does a name that only looks encoded', async () => {
+    const base = await serve();
+    for (const [rkey, job] of [
+      ['p1', '100%.yml'],
+      ['p2', 'a%20b.yml'],
+    ] as const) {
+      const { append, complete: finish, pipeline } = await newJob(job, rkey);
+      await append(entriesOf(0, [job]));
+      await ended(pipeline, job);
+      await finish();
+      expect((await readToEnd(base, `${knot}/${rkey}/${job}`)).frames).toHaveLength(1);
+      expect((await readToEnd(base, `${knot}/${rkey}/${encodeURIComponent(job)}`)).frames).toHaveLength(1);
+    }
+  });
+
+  test.each([
+    '/logs',
+    '/logs/',
+    `/logs/${knot}`,
+    `/logs/${knot}/p0`,
+    `/logs/${knot}/p0/`,
+    `/logs//p0/ci.yml`,
+    '/logs///',
+  ])('%s lacks a part: 400, with an upgrade or without', async (target) => {
+    const base = await serve();
+    await newJob();
+    expect(await refusal(base, target)).toMatchObject({ status: 400, error: expect.stringContaining('/logs/<knot>') });
+    expect(await refusal(base, target, {})).toMatchObject({ status: 400 });
+  });
+
+  test.each([
+    `/logs/${knot}/p0/other.yml`,
+    `/logs/${knot}/p1/ci.yml`,
+    '/logs/knot.example/p0/ci.yml',
+    `/logs/${knot}/p0/ci.yml/more`,
+    `/logs/${knot}/p0/ci.yml%00`,
+    `/logs/${knot}/p0/%ff.yml`,
+    `/logs/${knot}/p0/\u00ff.yml`,
+    `/logs/%00/p0/ci.yml`,
+    '/logsx/a/b/c',
+  ])('%s is nothing of ours: 404 before the upgrade', async (target) => {
+    const base = await serve();
+    await newJob();
+    expect(await refusal(base, target)).toMatchObject({ status: 404 });
+  });
+
+  test('without an upgrade it says that it is a WebSocket', async () => {
+    const base = await serve();
+    expect((await fetch(`${base}/logs/${knot}/p0/ci.yml`)).status).toBe(426);
+  });
+
+  test('a database that is away, or does not answer, is 503', async () => {
+    const mute = createServer(() => {});
+    mute.listen(0, '127.0.0.1');
+    await once(mute, 'listening');
+    const silent = openDatabase(`postgres://x@127.0.0.1:${portOf(mute)}/x`, { max: 1 });
+    const away = openDatabase('postgres://x@127.0.0.1:1/x', { max: 1 });
+    pools.push(silent, away);
+    for (const pool of [silent, away]) {
+      const base = await serve({ findMs: 300 }, pool);
+      expect(await refusal(base, `/logs/${knot}/p0/ci.yml`)).toMatchObject({ status: 503 });
+    }
+    mute.close();
+  });
+});
+
+const portOf = (server: Server): number => (server.address() as AddressInfo).port;
+
+describe('many readers, slow readers', () => {
+  /** The same pool, which counts the statements that read a log, and the look-ups of one. */
+  function counting(): { pool: Sql; reads: () => number; finds: () => number } {
+    const texts: string[] = [];
+    const pool = new Proxy(sql, {
+      apply(target, self, args: [TemplateStringsArray, ...unknown[]]) {
+        if (Array.isArray(args[0]) && 'raw' in args[0]) texts.push(args[0].join('?'));
+        return Reflect.apply(target, self, args) as unknown;
+      },
+    });
+    const count = (part: string) => texts.filter((text) => text.includes(part)).length;
+    return { pool, reads: () => count('from log_chunks'), finds: () => count('select name, attempt from jobs') };
+  }
+
+  test('200 readers of one log cost one read of the database for each batch', async () => {
+    const { pool, reads } = counting();
+    const base = await serve({}, pool);
+    const { append, complete: finish, pipeline } = await newJob();
+    await append(entriesOf(0, lines(100)));
+    const readers = await Promise.all(Array.from({ length: 200 }, () => readLogs(base, `${knot}/p0/ci.yml`)));
+    const all = (count: number) => () => readers.every(({ frames }) => frames.length === count);
+    await until('what was there', all(100));
+    const batches = 10;
+    const before = reads();
+    for (let batch = 1; batch <= batches; batch++) {
+      await append(entriesOf(0, lines(20, 40, batch)));
+      await until('a batch', all(100 + batch * 20));
+    }
+    expect(reads() - before).toBe(batches);
+    // The first of them read what was there; the listener, and one who came before that, may have looked once more.
+    expect(before).toBeLessThanOrEqual(5);
+    await ended(pipeline);
+    await finish();
+    expect(await Promise.all(readers.map(({ closed }) => closed))).toEqual(readers.map(() => complete));
+    // The status, or the end of the log.
+    expect(reads() - before - batches).toBeLessThanOrEqual(3);
+    for (const { frames } of readers) expect(frames).toEqual(readers[0]?.frames);
+  });
+
+  test('readers who come one after the other share what was read', async () => {
+    const { pool, reads } = counting();
+    const base = await serve({}, pool);
+    const { append, complete: finish, pipeline } = await newJob();
+    for (let n = 0; n < 20; n++) await append(entriesOf(0, lines(1_000, 100, n * 1_000)));
+    await ended(pipeline);
+    await finish();
+    const first = await readToEnd(base, `${knot}/p0/ci.yml`);
+    expect(first.frames).toHaveLength(20_000);
+    const once = reads();
+    for (let n = 0; n < 5; n++) expect(await readToEnd(base, `${knot}/p0/ci.yml`)).toEqual(first);
+    // Each asks whether the log is over.
+    expect(reads() - once).toBeLessThanOrEqual(5);
+  });
+
+  test('one that stops reading is closed with 1013, and nobody waits for it', async () => {
+    const base = await serve({ writeDeadlineMs: 1_000 });
+    const { append, complete: finish, pipeline } = await newJob();
+    for (let n = 0; n < 60; n++) await append(entriesOf(0, lines(1_000, 200, n * 1_000)));
+    const deaf = await readLogs(base, `${knot}/p0/ci.yml`);
+    await until('its first lines', () => deaf.frames.length > 0);
+    deaf.socket.pause();
+    const other = await readLogs(base, `${knot}/p0/ci.yml`);
+    await until('the whole log', () => other.frames.length === 60_000);
+    await append(entriesOf(0, ['live']));
+    await until('what comes', () => other.frames.length === 60_001);
+    await until('the server to lose patience', () => logged.some((line) => line.includes('too slow')));
+    deaf.socket.resume();
+    expect(await deaf.closed).toMatchObject({ code: 1013 });
+    expect(deaf.frames.length).toBeLessThan(60_000);
+    expect(deaf.frames).toEqual(other.frames.slice(0, deaf.frames.length));
+    await ended(pipeline);
+    await finish();
+    expect(await other.closed).toEqual(complete);
+  });
+
+  test('one that is only slow gets all of it', async () => {
+    const base = await serve({ writeDeadlineMs: 1_000 });
+    const { append, complete: finish, pipeline } = await newJob();
+    for (let n = 0; n < 40; n++) await append(entriesOf(0, lines(1_000, 200, n * 1_000)));
+    await ended(pipeline);
+    await finish();
+    const reader = await readLogs(base, `${knot}/p0/ci.yml`);
+    reader.socket.on('message', () => {
+      if (reader.frames.length % 4_000 !== 0) return;
+      reader.socket.pause();
+      setTimeout(() => reader.socket.resume(), 40);
+    });
+    expect(await reader.closed).toEqual(complete);
+    expect(reader.frames).toHaveLength(40_000);
+    expect(logged.filter((line) => line.includes('too slow'))).toEqual([]);
+  });
+
+  test('a reader is pinged, what it says is thrown away, and one that says too much is closed', async () => {
+    const base = await serve({ pingMs: 30 });
+    const { append } = await newJob();
+    const reader = await readLogs(base, `${knot}/p0/ci.yml`);
+    const loud = await readLogs(base, `${knot}/p0/ci.yml`);
+    reader.socket.send('hello');
+    loud.socket.send('x'.repeat(70_000));
+    expect((await loud.closed).code).toBe(1009);
+    await until('two pings', () => reader.pings() > 1);
+    for (let n = 0; n < 20; n++) await append(entriesOf(0, lines(500, 500)));
+    await until('all lines, with pings in between', () => reader.frames.length === 10_000);
+  });
+
+  test('readers are closed with 1001 when the server stops', async () => {
+    const base = await serve();
+    await newJob();
+    const readers = [await readLogs(base, `${knot}/p0/ci.yml`), await readLogs(base, `${knot}/p0/ci.yml`)];
+    const deaf = await readLogs(base, `${knot}/p0/ci.yml`);
+    deaf.socket.pause();
+    await apps.pop()?.close();
+    for (const reader of readers) expect((await reader.closed).code).toBe(1001);
+  });
+});
+
+test('who has connected and said nothing does not keep the server from stopping', async () => {
+  const base = await serve();
+  const socket = connect(Number(new URL(base).port), '127.0.0.1');
+  await once(socket, 'connect');
+  expect((await fetch(base)).status).toBe(200);
+  const gone = once(socket.resume(), 'close');
+  await apps.pop()?.close();
+  await gone;
+});
+
+test('a log goes on without gap or double after every connection to the database was cut', async () => {
+  const base = await serve({ cacheBytes: 4_000, pageBytes: 1 });
+  const { key, append } = await newJob();
+  const batch = (n: number) => entriesOf(0, lines(50, 60, n * 50));
+  const admin = openDatabase(database.url, { max: 1 });
+  pools.push(admin);
+  const writer = logWriter(admin, key);
+  await append(batch(0));
+  const readers = await Promise.all(Array.from({ length: 5 }, () => readLogs(base, `${knot}/p0/ci.yml`)));
+  await until('the first lines', () => readers.every(({ frames }) => frames.length === 50));
+  for (let n = 1; n <= 10; n++) {
+    await admin`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'`;
+    await writer.append(batch(n));
+    if (n === 5) readers.push(...(await Promise.all([1, 2].map(() => connected(base)))));
+  }
+  const whole = Array.from({ length: 11 }, (_, n) => batch(n)).flat();
+  await until('all lines', () => readers.every(({ frames }) => frames.length >= whole.length));
+  await sayOf(admin, key.pipeline, key.job, 'success');
+  await writer.complete();
+  for (const { closed, frames } of readers) {
+    expect(await closed).toEqual(complete);
+    expect(frames).toEqual(whole);
+  }
+});
+
+/** While the database comes back a reader may be refused; real ones try again. */
+const connected = (base: string) =>
+  until('a reader to be let in', () => readLogs(base, `${knot}/p0/ci.yml`).catch(() => undefined));
+
+describe('a watcher', () => {
+  const watched = () => {
+    const calls: AttemptKey[] = [];
+    return { calls, watch: async (key: AttemptKey) => void calls.push(key) };
+  };
+
+  test('is one command for all readers of a log, for as long as somebody reads it and it is not over', async () => {
+    const base = await serve({ watchMs: 60, pollMs: 20 });
+    const { key, complete: finish, pipeline } = await newJob();
+    const expiry = async () => {
+      const rows = await sql<{ id: string; kind: string; job: string; left: number }[]>`
+        select id, kind, job, extract(epoch from expires_at - clock_timestamp())::float8 as left from commands`;
+      return rows;
+    };
+    const readers = await Promise.all(Array.from({ length: 5 }, () => readLogs(base, `${knot}/p0/ci.yml`)));
+    const [row] = await until('a command', async () => {
+      const rows = await expiry();
+      return rows.length > 0 && rows;
+    });
+    expect(row).toMatchObject({ id: `watch/${pipeline}/ci.yml`, kind: 'watch', job: key.job });
+    expect(row?.left).toBeGreaterThan(100);
+    expect(row?.left).toBeLessThanOrEqual(150);
+    await sql`update commands set expires_at = clock_timestamp() + interval '1 second'`;
+    await until('it to be wanted for longer', async () => ((await expiry())[0]?.left ?? 0) > 100);
+    await ended(pipeline);
+    await finish();
+    for (const { closed } of readers) await closed;
+    expect(await expiry()).toHaveLength(1);
+  });
+
+  test('is asked for again and again, and not once nobody reads any more', async () => {
+    const { calls, watch } = watched();
+    const base = await serve({ watch, watchMs: 30, pollMs: 10 });
+    const { key } = await newJob();
+    const readers = [await readLogs(base, `${knot}/p0/ci.yml`), await readLogs(base, `${knot}/p0/ci.yml`)];
+    await until('three words', () => calls.length > 2);
+    expect(calls[0]).toEqual(key);
+    for (const reader of readers) await reader.close();
+    await until(
+      'both to have left',
+      () => logged.filter((line) => line.includes('a reader of /logs left')).length === 2,
+    );
+    const { length } = calls;
+    // Another log shows that the poll has come round.
+    const other = await newJob('other.yml', 'p1');
+    await readLogs(base, `${knot}/p1/other.yml`);
+    await until('words about the other', () => calls.filter(({ job }) => job === 'other.yml').length > 2);
+    expect(calls.filter(({ job }) => job === key.job)).toHaveLength(length);
+    expect(other.key.job).toBe('other.yml');
+  });
+
+  test('is not asked for when the attempt has ended, and asked for again when it could not be', async () => {
+    const { calls, watch } = watched();
+    let failures = 2;
+    const base = await serve({
+      watch: (key) => (failures-- > 0 ? Promise.reject(new Error('away')) : watch(key)),
+      pollMs: 10,
+    });
+    const { pipeline } = await newJob('over.yml', 'p1');
+    await ended(pipeline, 'over.yml');
+    await readLogs(base, `${knot}/p1/over.yml`);
+    await newJob();
+    await readLogs(base, `${knot}/p0/ci.yml`);
+    await until('a word', () => calls.length > 0);
+    expect(calls.map(({ pipeline: id }) => id)).toEqual([pipelineId(knot, 'p0')]);
+  });
+});
