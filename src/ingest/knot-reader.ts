@@ -5,6 +5,7 @@ import { NSID } from '../forges/tangled/nsid.ts';
 import { placeCursor, readCursor } from '../store/cursors.ts';
 import type { Sql } from '../store/db.ts';
 import { intake, type IncomingTrigger } from '../store/intake.ts';
+import type { Refused } from '../store/refused.ts';
 import type { WantedKnot } from '../store/repos.ts';
 import { advance, rewound, skewOf, startOf } from './knot-clock.ts';
 import { toTrigger } from './knot-trigger.ts';
@@ -44,6 +45,7 @@ export type ReaderOptions = {
   dev: boolean;
   guard: Guard;
   log: Logger;
+  refused: Refused;
   settings: KnotSettings;
   /** the repos of this knot as they are now; undefined when there are none */
   wanted(): WantedKnot | undefined;
@@ -142,7 +144,6 @@ export function knotReader(options: ReaderOptions): KnotReader {
   const connect = (start: Start): Connection => {
     let top = start.cursor;
     let sinceQuiet = 0;
-    let bad = 0;
 
     quiet = setTimeout(() => {
       if (signal.aborted) return;
@@ -172,8 +173,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
         const frame = parseFrame(bytes.toString('utf8'));
         if ('problem' in frame) {
           stats.bad++;
-          log[bad++ === 0 ? 'warn' : 'debug']({ problem: frame.problem }, 'stepping over a frame that is none');
-          return;
+          return options.refused.add(source, bytes, frame.problem);
         }
         top = advance(top, eventTime(frame), { now, skew });
         if (frame.nsid !== NSID.pipeline) return writer.pass(top);

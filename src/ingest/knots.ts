@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { addressGuard } from '../clients/guard.ts';
 import { forgetUnwantedKnots } from '../store/cursors.ts';
 import type { Sql } from '../store/db.ts';
+import type { Refused } from '../store/refused.ts';
 import { type WantedKnot, wantedKnots } from '../store/repos.ts';
 import { type KnotReader, type KnotSettings, type KnotStats, knotReader } from './knot-reader.ts';
 import { knotNameProblem } from './knot-url.ts';
@@ -39,9 +40,11 @@ export function knotSource(options: {
   /** plain `ws://` */
   dev: boolean;
   log: Logger;
+  /** takes the frames that are none */
+  refused: Refused;
   settings?: Partial<KnotSettings> | undefined;
 }): KnotSource {
-  const { sql, dev } = options;
+  const { sql, dev, refused } = options;
   const guard = addressGuard({ dev });
   const settings = { ...knotDefaults, ...options.settings };
   const readers = new Map<string, { reader: KnotReader; stats: KnotStats }>();
@@ -82,7 +85,7 @@ export function knotSource(options: {
         lastFrameAt: undefined,
       };
       const mine = () => wanted.get(knot);
-      const reader = knotReader({ sql, knot, source, lease, dev, guard, log, settings, wanted: mine, stats });
+      const reader = knotReader({ sql, knot, source, lease, dev, guard, log, refused, settings, wanted: mine, stats });
       readers.set(knot, { reader, stats });
       return {
         async stop() {

@@ -3,9 +3,12 @@ import { hostname } from 'node:os';
 import { type BackfillSettings, backfillSource } from '../ingest/backfill.ts';
 import { dispatchShare, dispatchSources } from '../ingest/dispatch.ts';
 import { engine } from '../ingest/engine.ts';
+import type { JetstreamSettings } from '../ingest/jetstream-reader.ts';
+import { jetstreamSource } from '../ingest/jetstream.ts';
 import { knotSource } from '../ingest/knots.ts';
 import { leaseManager } from '../ingest/leases.ts';
 import { planners } from '../providers/planners.ts';
+import { refusedFrames } from '../store/refused.ts';
 import { beNobody, beSpindle } from '../store/spindle.ts';
 import { neverFails, type Role, type RoleDeps } from './role.ts';
 import { openClient } from './temporal.ts';
@@ -14,6 +17,7 @@ export interface IngestOptions {
   /** How long a lease lasts, ms. */
   leaseMs?: number;
   knots?: Parameters<typeof knotSource>[0]['settings'];
+  jetstream?: Partial<JetstreamSettings>;
   backfill?: Partial<BackfillSettings>;
 }
 
@@ -26,7 +30,8 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
   const online = config.network.jetstream.length > 0;
   await introduce(deps, online);
   const client = openClient(temporal);
-  const knots = knotSource({ sql, dev: config.dev, log, settings: options.knots });
+  const refused = refusedFrames({ sql, log });
+  const knots = knotSource({ sql, dev: config.dev, log, refused, settings: options.knots });
   const dispatch = {
     sql,
     log,
@@ -37,14 +42,21 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
     holdMs: config.dispatch.holdMs,
     concurrency: config.dispatch.concurrency,
   };
-  const { plcUrl } = config.network;
+  const { plcUrl, jetstream: urls } = config.network;
+  const jetstream = jetstreamSource({ sql, urls, owner: config.owner, log, refused, settings: options.jetstream });
   const backfill = backfillSource({ sql, dev: config.dev, plcUrl, log, settings: options.backfill });
-  const network = online ? [backfill] : [];
+  const network = online ? [jetstream, backfill] : [];
+  const stopping = new AbortController();
+  let isLive = false;
   const leases = leaseManager({
     sql,
     log,
     owner: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
-    wanted: async () => [...network.map(({ source }) => source), ...dispatchSources(), ...(await knots.wanted())],
+    wanted: async () => [
+      ...network.filter((each) => isLive || each !== backfill).map(({ source }) => source),
+      ...dispatchSources(),
+      ...(await knots.wanted()),
+    ],
     start(source, lease) {
       const one = network.find((each) => each.source === source);
       if (one) return one.start(source, lease);
@@ -52,10 +64,18 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
     },
     ttlMs: options.leaseMs,
   });
+  // what happens while the records are listed comes by the live stream, so that opens first
+  const lookAgain = (): void => {
+    isLive = true;
+    leases.notify();
+  };
+  if (online) void jetstream.opened(stopping.signal).then(lookAgain);
   return {
     failed: neverFails(),
     async stop() {
+      stopping.abort();
       await leases.stop();
+      await refused.close();
       await client.connection.close();
     },
   };
