@@ -1,12 +1,26 @@
 import type { Activities } from '../workflows/contract.ts';
 import { type BuildDeps, buildActivities } from './builds.ts';
 import { withFailures } from './failures.ts';
+import { type LogDeps, logActivities } from './logs.ts';
+import { secretMask } from './mask.ts';
 import { type StatusDeps, statusActivities } from './statuses.ts';
 
-export const createActivities = (
-  deps: BuildDeps & StatusDeps,
-): Activities & Record<string, (input: never) => Promise<unknown>> => ({
-  ...withFailures(buildActivities(deps)),
-  // No step of a job can be parked for these, and to give up would end the pipeline: they stay pending, for all to see.
-  ...withFailures(statusActivities(deps), Infinity),
-});
+export type ActivityDeps = BuildDeps &
+  Omit<StatusDeps, 'mask'> &
+  Omit<LogDeps, 'mask'> & {
+    /** What must not be seen in a log. Asked at each use. */
+    secrets: () => readonly string[];
+  };
+
+export const createActivities = ({
+  secrets,
+  ...deps
+}: ActivityDeps): Activities & Record<string, (input: never) => Promise<unknown>> => {
+  const mask = secretMask(secrets);
+  return {
+    ...withFailures(buildActivities(deps)),
+    // No step of a job can be parked for these, and to give up would end the pipeline: they stay pending, for all to see.
+    ...withFailures(statusActivities({ ...deps, mask }), Infinity),
+    ...withFailures(logActivities({ ...deps, mask })),
+  };
+};

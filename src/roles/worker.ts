@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import type { AllowRule } from '../allow.ts';
 import { createActivities } from '../activities/index.ts';
 import type { BuildkiteConfig } from '../config/types.ts';
+import { logQueue } from '../pipeline/ids.ts';
 import type { Provider } from '../providers/provider.ts';
 import { providers } from '../providers/index.ts';
 import { limiter } from '../store/slots.ts';
@@ -19,7 +20,10 @@ export interface WorkerOptions {
   graceMs?: number;
 }
 
-/** Runs workflows and activities, and shows withheld statuses when they are due. */
+/** Logs that a process brings at once: long pulls, each with some memory of its own. */
+const logsAtOnce = 8;
+
+/** Runs workflows and activities, brings logs beside them, and shows withheld statuses when they are due. */
 export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): Promise<Role> {
   const { config, sql, log, temporal } = deps;
   installRuntime(log);
@@ -30,32 +34,56 @@ export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): 
     log,
     providers: configuredProviders(deps),
     withheld: (until) => release.wake(until),
+    secrets: config.logs.secrets,
+    maxLogBytes: config.logs.maxBytes,
   });
-  const worker = await Worker.create({
+  const common = {
     connection,
     namespace: temporal.namespace,
-    taskQueue: config.taskQueue,
     identity: `whorl@${hostname()}:${process.pid}`,
+    shutdownGraceTime: options.graceMs ?? 10_000,
+    shutdownForceTime: (options.graceMs ?? 10_000) + 10_000,
+  };
+  const worker = await Worker.create({
+    ...common,
+    taskQueue: config.taskQueue,
     workflowBundle: await bundle(options.bundlePath, log),
     activities,
     maxCachedWorkflows: 1000,
     maxConcurrentActivityTaskExecutions: 50,
     maxConcurrentWorkflowTaskExecutions: 40,
-    shutdownGraceTime: options.graceMs ?? 10_000,
-    shutdownForceTime: (options.graceMs ?? 10_000) + 10_000,
+  });
+  // A queue of its own: however many logs wait, no build and no status waits behind them.
+  const logs = await Worker.create({
+    ...common,
+    taskQueue: logQueue(config.taskQueue),
+    activities: { bring: activities.bring },
+    maxConcurrentActivityTaskExecutions: logsAtOnce,
   });
   release.start();
-  const running = worker.run();
+  const workers = [worker, logs];
+  const running = runTogether(workers);
   return {
     failed: running.then(() => new Promise<never>(() => {})),
     async stop() {
-      if (worker.getState() === 'RUNNING') worker.shutdown();
+      shutDown(workers);
       await running;
       await release.stop();
       await connection.close();
     },
   };
 }
+
+/** Until all have ended. When one fails, the others are shut down first, so that the connection is free. */
+async function runTogether(workers: Worker[]): Promise<void> {
+  const runs = workers.map((worker) => worker.run().finally(() => shutDown(workers)));
+  const failed = (await Promise.allSettled(runs)).find((run) => run.status === 'rejected');
+  if (failed) throw failed.reason;
+}
+
+const shutDown = (workers: Worker[]): void => {
+  for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+};
 
 function configuredProviders({ config, sql, log }: RoleDeps): Record<string, Provider> {
   const { buildkite } = config;

@@ -214,6 +214,22 @@ export interface KnownBuild {
   ref: BuildRef;
 }
 
+/** The one build of an attempt, if it has one. */
+export async function boundBuild(
+  sql: Sql,
+  { pipeline, job, attempt }: AttemptKey,
+): Promise<{ provider: string; ref: BuildRef } | undefined> {
+  const [row] = await sql<
+    { provider: string; build: string; number: bigint | null; url: string | null; data: BuildRef['data'] }[]
+  >`
+    select builds.provider, builds.build, number, url, data
+    from attempts join builds on builds.pipeline = attempts.pipeline and builds.build = attempts.build
+    where attempts.pipeline = ${pipeline} and attempts.job = ${job} and attempts.attempt = ${attempt} limit 1`;
+  if (!row) return undefined;
+  const { provider, build, number, url, data } = row;
+  return { provider, ref: { id: build, number: number === null ? null : Number(number), url, data } };
+}
+
 /** The builds of a pipeline with these ids. */
 export async function knownBuilds(sql: Sql, pipeline: string, builds: string[]): Promise<KnownBuild[]> {
   const rows = await sql<

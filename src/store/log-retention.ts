@@ -8,10 +8,17 @@ export interface Retention {
   batch?: number;
 }
 
-/** Removes logs that are too old, and the oldest until the others have room. Their rows stay. Returns how many. */
-export async function removeLogs(sql: Sql, { days, spaceBytes, batch = 20 }: Retention): Promise<number> {
+/**
+ * Removes logs that are too old, and the oldest until the others have room. Their rows stay. Returns how many. Ends after
+ * a batch when it is aborted.
+ */
+export async function removeLogs(
+  sql: Sql,
+  { days, spaceBytes, batch = 20 }: Retention,
+  signal?: AbortSignal,
+): Promise<number> {
   let removed = 0;
-  for (let last = batch; last === batch; removed += last) {
+  for (let last = batch; last === batch && !signal?.aborted; removed += last) {
     const rows = await sql`
       with kept as (
         select pipeline, job, attempt, created_at, sum(stored) over (order by created_at desc, pipeline, job, attempt) as taken
@@ -30,7 +37,7 @@ export async function removeLogs(sql: Sql, { days, spaceBytes, batch = 20 }: Ret
       returning 1`;
     last = rows.length;
   }
-  await sweep(sql, batch);
+  await sweep(sql, batch, signal);
   return removed;
 }
 
@@ -38,8 +45,8 @@ export async function removeLogs(sql: Sql, { days, spaceBytes, batch = 20 }: Ret
  * Entries go only after the removal was committed: then nobody adds any more, and none that came in at the last moment
  * is missed. `stored` says that there is something left to do, also after a crash.
  */
-async function sweep(sql: Sql, batch: number): Promise<void> {
-  for (let last = batch; last === batch;) {
+async function sweep(sql: Sql, batch: number, signal: AbortSignal | undefined): Promise<void> {
+  for (let last = batch; last === batch && !signal?.aborted;) {
     const rows = await sql`
       with leaving as materialized (
         select pipeline, job, attempt from logs where removed_at is not null and stored > 0 order by removed_at limit ${batch}

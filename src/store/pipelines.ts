@@ -85,6 +85,16 @@ export async function loadPipeline(sql: Sql, id: string): Promise<PipelineRow | 
   return { ...row, jobs };
 }
 
+/** What the last status of an attempt says is wrong. */
+export async function errorOf(
+  sql: Sql,
+  { pipeline, job, attempt }: { pipeline: string; job: string; attempt: number },
+): Promise<string | undefined> {
+  const [row] = await sql<{ error: string | null }[]>`
+    select error from jobs where pipeline = ${pipeline} and name = ${job} and attempt = ${attempt}`;
+  return row?.error ?? undefined;
+}
+
 /**
  * The epoch in which an ended pipeline is to be opened again. One that was given out and that no run has claimed yet
  * is given out again, so that a start which was lost in a crash is simply made once more.

@@ -58,6 +58,8 @@ const activities = createActivities({
     buildkite: { apiUrl: API_URL, token: () => TOKEN, limiter: limiter(sql, { limit: 10_000, windowMs: 60_000 }) },
   }),
   withheld: () => {},
+  secrets: () => [],
+  maxLogBytes: 2 ** 20,
 });
 
 type Input = { pipeline: string; resend?: boolean; statuses?: unknown[] };
