@@ -73,7 +73,7 @@ export const inputFor = (deps: DispatchDeps, pipeline: PipelineId, jobs: JobInpu
   epoch,
   jobs,
   durations: deps.durations,
-  logs: false,
+  logs: true,
 });
 
 /** What the workflow is told about a job: no YAML, no target. */
