@@ -1,25 +1,24 @@
 import { Command } from 'commander';
-import { did as didForm } from '../config/forms.ts';
-import { knotNameProblem } from '../ingest/knot-url.ts';
 import { chosenSince, isChosen, listRepos, pinRepo, type Repo, type RepoKey, unpinRepo } from '../store/repos.ts';
 import { withDatabase } from './database.ts';
 import { CommandError, usageError } from './errors.ts';
+import { named, type RepoName } from './repo-arguments.ts';
+import { whyCommand } from './repos-why.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain, table, time } from './text.ts';
 
-type RepoName = Pick<RepoKey, 'did' | 'name'>;
-
-/** `whorl repos`: which repositories this spindle serves because an operator said so. */
+/** `whorl repos`: which repositories this spindle serves, why, and which because an operator said so. */
 export function reposCommand(shell: Shell = ownShell): Command {
-  const repos = new Command('repos').description('choose by hand which repositories this spindle serves').addHelpText(
+  const repos = new Command('repos').description('see and choose which repositories this spindle serves').addHelpText(
     'after',
     `
 Examples:
   whorl repos pin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site
   whorl repos list
+  whorl repos why knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site
   whorl repos unpin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site`,
   );
-  repos.addCommand(pin(shell)).addCommand(list(shell)).addCommand(unpin(shell));
+  repos.addCommand(pin(shell)).addCommand(list(shell)).addCommand(whyCommand(shell)).addCommand(unpin(shell));
   return repos;
 }
 
@@ -61,55 +60,31 @@ const unpin = (shell: Shell): Command =>
 
 const list = (shell: Shell): Command =>
   new Command('list')
-    .description('show the repositories that this spindle serves, and since when')
+    .description('show the repositories that this spindle serves, by what, and since when')
     .option('--json', 'as JSON')
-    .addHelpText('after', '\nExamples:\n  whorl repos list\n  whorl repos list --json')
+    .addHelpText(
+      'after',
+      `
+SOURCE is \`pin\` for what was chosen by hand, and \`record\` for what its publisher chose, being the owner or a member.
+
+Examples:
+  whorl repos list
+  whorl repos list --json`,
+    )
     .action(async (options: { json?: true }) => {
       const repos = await withDatabase(shell.env, listRepos);
       if (options.json) return shell.print(json(repos));
-      if (repos.length === 0) return shell.print('No repository is served yet: choose one with `whorl repos pin`.');
+      if (repos.length === 0) {
+        return shell.print(
+          'No repository is served yet: a member chooses this spindle in the settings of one, or you pin it with `whorl repos pin`.',
+        );
+      }
       for (const line of table([['KNOT', 'REPOSITORY', 'SOURCE', 'SINCE'], ...repos.map(row)])) shell.print(line);
     });
 
 const row = ({ knot, did, name, source, chosenAt }: Repo): string[] => [knot, `${did}/${name}`, source, time(chosenAt)];
 
 const nameOf = ({ knot, did, name }: RepoKey): string => plain(`${did}/${name} on ${knot}`);
-
-const named = (name: string, description: string): Command =>
-  new Command(name)
-    .description(description)
-    .argument('<knot>', 'host or host:port of the knot', readKnot)
-    .argument('<did/name>', 'the repository: the DID of its owner and its name', readRepo);
-
-/** Hosts are the same in any case, and knots name themselves in lower case. */
-function readKnot(text: string): string {
-  const problem = knotNameProblem(text);
-  if (problem !== undefined) throw usageError(problem);
-  return text.toLowerCase();
-}
-
-function readRepo(text: string): RepoName {
-  const [did = '', name, ...rest] = text.split('/');
-  if (name === undefined || rest.length > 0) {
-    throw usageError(
-      `${JSON.stringify(text)} is not a repository: it must be <did>/<name>, such as did:web:alice.example/site`,
-    );
-  }
-  if (!did.startsWith('did:')) {
-    throw usageError(
-      `${JSON.stringify(did)} is not a DID: give the did:plc or did:web of the repository's owner, not a handle, since a handle may change`,
-    );
-  }
-  if (!didForm.schema.safeParse(did).success) {
-    throw usageError(
-      `${JSON.stringify(did)} is not a DID of Tangled: it must be did:plc and 24 characters, or did:web and a host`,
-    );
-  }
-  if (!/^[^\s\p{Cc}]+$/u.test(name)) {
-    throw usageError(`${JSON.stringify(name)} is not the name of a repository: it must be one word, and not empty`);
-  }
-  return { did, name };
-}
 
 /** A date, or a time with its zone: without one it would mean another moment on each machine. */
 function readTime(text: string): Date {
