@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { type BackfillSettings, backfillSource } from '../ingest/backfill.ts';
 import { dispatchShare, dispatchSources } from '../ingest/dispatch.ts';
 import { engine } from '../ingest/engine.ts';
+import { housekeepingSource } from '../ingest/housekeeping.ts';
 import type { JetstreamSettings } from '../ingest/jetstream-reader.ts';
 import { jetstreamSource } from '../ingest/jetstream.ts';
 import { knotSource } from '../ingest/knots.ts';
@@ -43,9 +44,18 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
     concurrency: config.dispatch.concurrency,
   };
   const { plcUrl, jetstream: urls } = config.network;
-  const jetstream = jetstreamSource({ sql, urls, owner: config.owner, log, refused, settings: options.jetstream });
-  const backfill = backfillSource({ sql, dev: config.dev, plcUrl, log, settings: options.backfill });
+  const backfill = backfillSource({ sql, dev: config.dev, plcUrl, log, refused, settings: options.backfill });
+  const jetstream = jetstreamSource({
+    sql,
+    urls,
+    owner: config.owner,
+    log,
+    refused,
+    settings: options.jetstream,
+    onIdentity: backfill.moved,
+  });
   const network = online ? [jetstream, backfill] : [];
+  const house = housekeepingSource({ sql, log, logs: config.logs });
   const stopping = new AbortController();
   let isLive = false;
   const leases = leaseManager({
@@ -55,10 +65,11 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
     wanted: async () => [
       ...network.filter((each) => isLive || each !== backfill).map(({ source }) => source),
       ...dispatchSources(),
+      house.source,
       ...(await knots.wanted()),
     ],
     start(source, lease) {
-      const one = network.find((each) => each.source === source);
+      const one = [...network, house].find((each) => each.source === source);
       if (one) return one.start(source, lease);
       return knots.isKnot(source) ? knots.start(source, lease) : dispatchShare(dispatch, source, lease);
     },
