@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { appviewCommand } from './appview/command.ts';
+import { atprotoCommand } from './atproto/command.ts';
 import { buildkiteCommand } from './buildkite/command.ts';
 import { knotCommand } from './knot/command.ts';
 
@@ -7,6 +8,7 @@ await new Command('sim')
   .description('simulators that speak the real protocols, each alone on a port of your choice')
   .addCommand(buildkiteCommand())
   .addCommand(knotCommand())
+  .addCommand(atprotoCommand())
   .addCommand(appviewCommand())
   .showHelpAfterError()
   .parseAsync();

@@ -2,9 +2,18 @@ import { createInterface } from 'node:readline';
 import { Command } from 'commander';
 import { type AppviewSim, startAppview } from './appview.ts';
 import type { Outcome } from './book.ts';
+import { logText, logUrl, readLog } from './log-reader.ts';
+import { register } from './register.ts';
 import { pipelineTable } from './table.ts';
 
-type Options = { spindle: string; knot: string[]; redial: string; reopenings?: boolean };
+type Options = {
+  spindle: string;
+  knot: string[];
+  redial: string;
+  reopenings?: boolean;
+  register?: string;
+  log?: string;
+};
 
 /** `sim appview`: reads a spindle's `/events` strictly and prints what its users would see. */
 export function appviewCommand(): Command {
@@ -14,7 +23,21 @@ export function appviewCommand(): Command {
     .option('--knot <url...>', 'knots to learn pipelines from; without any, every pipeline counts as known', [])
     .option('--redial <ms>', 'pause before it dials again', '60000')
     .option('--reopenings', 'a job that ended may start again')
-    .action(({ spindle, knot, redial, reopenings = false }: Options) => {
+    .option('--register <did>', 'only check whether this DID may register the spindle')
+    .option('--log <knot/rkey/workflow>', 'only read the log of a job, to its end')
+    .action(async ({ spindle, knot, redial, reopenings = false, register: did, log }: Options) => {
+      if (did !== undefined) {
+        const answer = await register(spindle, did);
+        console.log(answer.ok ? `verified: ${answer.owner}` : answer.message);
+        process.exitCode = answer.ok ? 0 : 1;
+        return;
+      }
+      if (log !== undefined) {
+        const [logKnot = '', rkey = '', ...workflow] = log.split('/');
+        const url = logUrl(spindle, logKnot, rkey, workflow.join('/'));
+        console.log(logText(await readLog(url, { ms: 24 * 3_600_000 })));
+        return;
+      }
       const told = new Set<string>();
       const appview = startAppview({
         spindleUrl: spindle,
