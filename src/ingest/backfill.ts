@@ -6,11 +6,11 @@ import { jsonHttp } from '../clients/http.ts';
 import { identityClient } from '../clients/identity.ts';
 import { hostPace, type Pace, type PaceSettings } from '../clients/pace.ts';
 import { pdsClient } from '../clients/pds.ts';
-import { type DueAccount, dueAccounts, listingFailed } from '../store/accounts.ts';
+import { accountMoved, type DueAccount, dueAccounts, listingFailed } from '../store/accounts.ts';
 import type { Sql } from '../store/db.ts';
 import { listen } from '../store/listen.ts';
 import { applyAccount } from '../store/records.ts';
-import { refusedFrames } from '../store/refused.ts';
+import type { Refused } from '../store/refused.ts';
 import { accountQueue } from './backfill-queue.ts';
 import type { Lease, Running } from './leases.ts';
 import { isBelieved, LeaseLost, listAccount, type ListingDeps } from './listing.ts';
@@ -68,6 +68,8 @@ export interface BackfillSource {
   /** Lists the owner's and the members' records under this lease. */
   start(source: string, lease: Lease): Running;
   stats(): Readonly<BackfillStats>;
+  /** An account may live elsewhere now: whichever process lists asks the directory anew. */
+  moved(did: string): void;
 }
 
 /** more members than this are listed in several looks */
@@ -80,6 +82,8 @@ export function backfillSource(options: {
   /** without a slash at its end */
   plcUrl: string;
   log: Logger;
+  /** takes records that are none */
+  refused: Refused;
   settings?: Partial<BackfillSettings> | undefined;
 }): BackfillSource {
   const stats: BackfillStats = { requests: 0, pages: 0, records: 0, bad: 0, rounds: 0, failures: 0 };
@@ -88,6 +92,11 @@ export function backfillSource(options: {
     source: 'backfill',
     start: (_source, lease) => startBackfill({ ...options, settings, stats }, lease),
     stats: () => stats,
+    moved(did) {
+      accountMoved(options.sql, did).catch((error: unknown) => {
+        options.log.debug({ err: error, did }, 'cannot tell that an account may have moved');
+      });
+    },
   };
 }
 
@@ -96,11 +105,13 @@ interface BackfillDeps {
   dev: boolean;
   plcUrl: string;
   log: Logger;
+  refused: Refused;
   settings: BackfillSettings;
   stats: BackfillStats;
 }
 
-function startBackfill({ sql, dev, plcUrl, log, settings, stats }: BackfillDeps, lease: Lease): Running {
+function startBackfill(deps: BackfillDeps, lease: Lease): Running {
+  const { sql, dev, plcUrl, log, refused, settings, stats } = deps;
   const { timeoutMs } = settings;
   const stopped = new AbortController();
   const signal = AbortSignal.any([stopped.signal, lease.signal]);
@@ -108,7 +119,6 @@ function startBackfill({ sql, dev, plcUrl, log, settings, stats }: BackfillDeps,
   const guarded = jsonHttp({ timeoutMs, guard: addressGuard({ dev }) });
   const pace = counted(hostPace(settings.pace), () => void stats.requests++);
   const identity = identityClient({ open, guarded, pace, plcUrl, dev });
-  const refused = refusedFrames({ sql, log });
   const listing: ListingDeps = {
     sql,
     held: lease,
@@ -230,7 +240,7 @@ function startBackfill({ sql, dev, plcUrl, log, settings, stats }: BackfillDeps,
     async stop() {
       stopped.abort();
       await Promise.all([ended, listener.close(), queue.idle()]);
-      await Promise.all([open.close(), guarded.close(), refused.close()]);
+      await Promise.all([open.close(), guarded.close()]);
     },
   };
 }

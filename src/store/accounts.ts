@@ -37,6 +37,11 @@ export async function askForListing(sql: Sql, did: string): Promise<void> {
     select pg_notify('accounts', did) from asked`;
 }
 
+/** An account may live elsewhere now. If we have to do with it, whoever remembers where is told: channel `accounts`. */
+export async function accountMoved(sql: Sql, did: string): Promise<void> {
+  await sql`select pg_notify('accounts', did) from accounts where did = ${did}`;
+}
+
 /** A listing failed: why, for people, and when to try again. False when the lease is lost. */
 export async function listingFailed(
   sql: Sql,
