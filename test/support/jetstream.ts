@@ -36,7 +36,14 @@ export async function startJetstreamIngest(sql: Sql, options: JetstreamIngestOpt
   const jetstream = jetstreamSource({ sql, urls, owner, log, refused, settings, onIdentity, openMs });
   const backfill =
     options.backfill &&
-    backfillSource({ sql, dev: true, log, plcUrl: options.backfill.plcUrl, settings: options.backfill.settings });
+    backfillSource({
+      sql,
+      dev: true,
+      log,
+      refused,
+      plcUrl: options.backfill.plcUrl,
+      settings: options.backfill.settings,
+    });
   const leases = leaseManager({
     sql,
     owner: name,
@@ -77,4 +84,19 @@ export async function dumpServed(sql: Sql): Promise<string[]> {
   const rows = await sql<{ row: string }[]>`
     select did || '/' || name || ' on ' || knot as row from served where source = 'record' order by row`;
   return rows.map(({ row }) => row);
+}
+
+/** What is known of accounts, but for when they are listed. */
+export async function dumpAccounts(sql: Sql): Promise<string[]> {
+  const rows = await sql<{ row: string }[]>`
+    select did || ' ' || active || ' ' || coalesce(status, '') || ' ' || coalesce(floor, '') as row
+    from accounts order by did collate "C"`;
+  return rows.map(({ row }) => row);
+}
+
+/** Puts the stream's cursor where an earlier run is to have left it. */
+export async function startAt(sql: Sql, ms: number): Promise<void> {
+  await sql`
+    insert into cursors (source, position) values ('jetstream', ${BigInt(ms) * 1_000_000n})
+    on conflict (source) do update set position = excluded.position`;
 }
