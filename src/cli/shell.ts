@@ -9,12 +9,15 @@ export interface Shell {
   print(line: string): void;
   /** To standard error. */
   complain(line: string): void;
+  /** Whether what is printed may have colours. Default false. */
+  readonly colours?: boolean;
 }
 
 export const ownShell: Shell = {
   env: process.env,
   print: (line) => console.log(line),
   complain: (line) => console.error(line),
+  colours: process.stdout.isTTY && !process.env['NO_COLOR'],
 };
 
 /**

@@ -65,6 +65,9 @@ function asText({ id, pipeline, trigger, statuses, commands }: Overview): string
     ...(pipeline ? about(pipeline) : []),
     ...(trigger && !(pipeline && trigger.state === 'started') ? [fateOf(trigger)] : []),
     ...(pipeline ? section([['JOB', 'ATTEMPT', 'STATUS', 'BUILD', 'WHY'], ...pipeline.jobs.map(jobLine)]) : []),
+    ...(pipeline && pipeline.jobs.length > 0
+      ? ['', `What they wrote: \`whorl logs ${plain(id)} [job] [--follow]\`.`]
+      : []),
     ...(parked ? ['', `What waits for the operator goes on after \`whorl retry ${plain(id)}\`.`] : []),
     ...(statuses.length > 0
       ? section([['PUBLISHED', 'JOB', 'ATTEMPT', 'STATUS', 'REMARK'], ...statuses.map(statusLine)])

@@ -11,9 +11,13 @@ export const plain = (text: string): string =>
     .replace(unsafe, '\u{fffd}')
     .toWellFormed();
 
+/** Text from outside that may be long, on one line already, and keeps its tabs: nothing in it acts upon a terminal. */
+export const harmless = (text: string): string =>
+  text.replace(unsafe, (character) => (character === '\t' ? character : '\u{fffd}')).toWellFormed();
+
 /** JSON for people and programs alike: what a terminal would act upon is escaped, so the data stays as it is. */
-export const json = (data: unknown): string =>
-  JSON.stringify(data, undefined, 2).replace(unsafe, (character) =>
+export const json = (data: unknown, indent = 2): string =>
+  JSON.stringify(data, undefined, indent).replace(unsafe, (character) =>
     character === '\n' ? character : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 
