@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { register } from '../../sim/appview/register.ts';
 import { buildServer } from '../../src/server/app.ts';
 import { version } from '../../src/version.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
@@ -36,6 +37,12 @@ test('an appview that asks who owns this spindle is told the DID', async () => {
   expect((await fetch(`${base}/xrpc/sh.tangled.owner?x=1`)).status).toBe(200);
   const head = await fetch(`${base}/xrpc/sh.tangled.owner`, { method: 'HEAD' });
   expect([head.status, await head.text()]).toEqual([200, '']);
+});
+
+test('an appview registers this spindle for its owner, and for nobody else', async () => {
+  expect(await register(base, owner)).toEqual({ ok: true, owner });
+  expect(await register(`${base}/`, owner)).toEqual({ ok: true, owner });
+  expect(await register(base, 'did:plc:eveeveeveeveeveeveeveeve')).toMatchObject({ ok: false, problem: 'mismatch' });
 });
 
 test.each([

@@ -4,6 +4,7 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { followLog, logUrl, readLog } from '../../sim/appview/log-reader.ts';
 import { type PipelineId, pipelineId } from '../../src/pipeline/ids.ts';
 import { buildServer, type ServerDeps } from '../../src/server/app.ts';
 import type { AttemptKey } from '../../src/store/builds.ts';
@@ -107,6 +108,32 @@ describe('what a reader gets', () => {
     // It is the same later, and at another server.
     expect(await readToEnd(base, `${knot}/p0/ci.yml`)).toEqual({ frames: reader.frames, ...complete });
     expect(await readToEnd(await serve(), `${knot}/p0/ci.yml`)).toEqual({ frames: reader.frames, ...complete });
+  });
+
+  test('all that an appview can show: steps with their lines, and nothing that is lost', async () => {
+    const base = await serve();
+    const { append, complete: finish, pipeline } = await newJob('two keys é.yml');
+    const url = logUrl(base, knot, 'p0', 'two keys é.yml');
+    const live = followLog(url);
+    await append(entriesOf(0, ['one', 'two'], { open: true, close: true }));
+    await live.wait(({ lineCount }) => lineCount === 2);
+    await append(entriesOf(1, ['\u001b[31mthree\u001b[0m'], { open: true, close: true }));
+    await ended(pipeline, 'two keys é.yml');
+    await finish();
+    const seen = await live.ended();
+    expect(seen).toMatchObject({ lost: [], problems: [], closed: { ...complete, graceful: true } });
+    expect(seen.blocks.map(({ name, kind, lines: shown }) => [name, kind, shown])).toEqual([
+      ['Step 0', 'user', ['one', 'two']],
+      ['Step 1', 'user', ['three']],
+    ]);
+    expect((await readLog(url)).digest).toBe(seen.digest);
+    const { pipeline: failed } = await newJob('bad.yml', 'p1');
+    await sayOf(sql, failed, 'bad.yml', 'failed', 'The workflow file is not YAML.');
+    await sql`update jobs set shown_at = now() - interval '1 day'`;
+    const reason = await readLog(logUrl(base, knot, 'p1', 'bad.yml'));
+    expect(reason).toMatchObject({ lost: [], problems: [], closed: complete });
+    expect(reason.blocks.flatMap(({ lines: shown }) => shown)).toEqual(['The workflow file is not YAML.']);
+    expect(await readLog(logUrl(base, knot, 'p1', 'none.yml'))).toMatchObject({ refused: 404 });
   });
 
   test('a job that has said nothing yet keeps its readers, and they see its log from the first line', async () => {
