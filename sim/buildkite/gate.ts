@@ -115,6 +115,7 @@ export function guard(
       if (verdict === 'lose') request.raw.socket.destroy();
       else if (verdict && 'rest' in verdict) {
         const body = typeof payload === 'string' || Buffer.isBuffer(payload) ? payload : '';
+        void reply.header('Content-Length', Buffer.byteLength(body));
         sent = Readable.from(partOf(body, verdict, request.raw.socket));
       } else if (verdict) {
         void reply.code(verdict.status).headers({ ...verdict.headers, 'Content-Type': 'application/json' });

@@ -119,7 +119,7 @@ export function jobObject(world: World, build: Readonly<Build>, job: Readonly<Jo
     log_url: `${url}/log`,
     raw_log_url: `${url}/log.txt`,
     artifacts_url: `${url}/artifacts`,
-    command: job.command,
+    command: job.type === 'script' ? job.command : null,
     soft_failed: job.softFailed,
     broken_reason: job.brokenReason,
     exit_status: job.exitStatus,

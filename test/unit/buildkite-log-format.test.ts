@@ -26,11 +26,10 @@ function chunked(bytes: Buffer, cuts: number[]): Buffer[] {
   return at.slice(1).map((end, n) => bytes.subarray(at[n], end));
 }
 
-const shreds = [
-  ...['\x1b_bk;t=1745322209921\x07', '\x1b_bk;dt=12\x1b\\', '\x1b_bk;t=', '\x1b[31m', '\x1b[0m', '\x1b[K', '\x1b['],
-  ...['\x1b]8;;https://a.example\x07', '\x1b]8;;\x07', '\x1b]1339;url=u;content=c\x07', '\x1b]', '\x1b', '\x07'],
-  ...['--- ', '+++ ', '~~~ ', '^^^ +++', '\x00', '\t', 'x'.repeat(lineCut), '🧵', '\u009b31m', '\u0085'],
-];
+const codes = ['\x1b_bk;t=1745322209921\x07', '\x1b_bk;dt=12\x1b\\', '\x1b_bk;t=', '\x1b[31m', '\x1b[0m', '\x1b[K'];
+const links = ['\x1b]8;;https://a.example\x07', '\x1b]8;;\x07', '\x1b]1339;url=u;content=c\x07'];
+const halves = ['\x1b', '\x1b[', '\x1b]', '\x07', '\u009b31m', '\u0085', '\x00', '\t'];
+const texts = ['--- ', '+++ ', '~~~ ', '^^^ +++', 'x'.repeat(lineCut), '🧵'];
 
 /** Bytes in which everything that matters comes often: line ends, times, codes, and halves of them. */
 const rawLog = fc
@@ -40,7 +39,7 @@ const rawLog = fc
         { weight: 3, arbitrary: fc.constantFrom('\n', '\r\n', '\r\r\n', '\r') },
         {
           weight: 4,
-          arbitrary: fc.constantFrom(...shreds),
+          arbitrary: fc.constantFrom(...codes, ...links, ...halves, ...texts),
         },
         { weight: 2, arbitrary: fc.string({ unit: 'binary', maxLength: 12 }) },
       )

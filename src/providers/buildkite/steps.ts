@@ -26,8 +26,10 @@ const over = new Set([
  */
 export function stepsOf(build: BuildkiteBuild): LogStep[] {
   const jobs = (build.jobs ?? []).filter((job) => job.type !== 'waiter' || (job.name ?? job.label));
-  const made = new Map(jobs.map((job) => [job.id, parseTime(job.created_at) ?? 0]));
-  const sorted = jobs.toSorted((a, b) => (made.get(a.id) ?? 0) - (made.get(b.id) ?? 0));
+  let last = 0;
+  // Block steps do not say when they were made: as the one before them, then.
+  const made = jobs.map((job) => ({ job, at: (last = parseTime(job.created_at) ?? last) }));
+  const sorted = made.sort((a, b) => a.at - b.at).map(({ job }) => job);
   const retries = countRetries(sorted);
   return sorted.map((job) => stepOf(job, retries.get(job.id)));
 }
