@@ -9,13 +9,14 @@ import { newestCursor } from '../store/statuses.ts';
 import type { Hub } from './hub.ts';
 import type { Outlet } from './outlet.ts';
 import { type ReaderOptions, readers, within } from './readers.ts';
+import { joined } from './wire.ts';
 
 export interface EventsOptions extends ReaderOptions {
   /** How far before the given cursor to start: real readers resume by their own clock. Default 30 s. */
   rewindMs?: number;
   /** How much may wait for one live reader before it reads from the database again, in bytes. Default 256 KiB. */
   highWater?: number;
-  /** Statuses for one read of the backlog. Default 200. */
+  /** Statuses for one read of the backlog. Default 500. */
   pageSize?: number;
   /** Pause after a read that failed. Default 1 s. */
   retryMs?: number;
@@ -33,10 +34,10 @@ export interface EventStream {
 /**
  * `/events`: one text frame for each published status, as stock spindles have it (tangled core, `spindle/stream.go`).
  * With a cursor (nanoseconds): everything after it, then live; missing, 0 or unreadable: live only. What a reader says
- * is thrown away. A reader that is slow costs a page of memory, and nobody else waits for it.
+ * is thrown away. A reader that is slow costs two pages of memory, and nobody else waits for it.
  */
 export function eventStream(sql: Sql, hub: Hub, log: Logger, options: EventsOptions = {}): EventStream {
-  const { rewindMs = 30_000, highWater = 256 * 1024, pageSize = 200, retryMs = 1_000, startMs = 2_000 } = options;
+  const { rewindMs = 30_000, highWater = 256 * 1024, pageSize = 500, retryMs = 1_000, startMs = 2_000 } = options;
   const all = readers(log, '/events', options);
 
   /** Nothing but a database that is away can fail here, so try until it is back or the reader is gone. */
@@ -64,12 +65,24 @@ export function eventStream(sql: Sql, hub: Hub, log: Logger, options: EventsOpti
     let at = await patiently(socket, start);
     while (at !== undefined) {
       await out.drained();
-      const after = at;
-      const page = await patiently(socket, () => hub.page(after, pageSize));
-      for (const { frame } of page ?? []) out.send(frame);
-      at = page && (page.at(-1)?.cursor ?? after);
-      if (page && page.length < pageSize) at = await live(socket, out, at ?? after);
+      at = await backlog(socket, out, at);
+      if (at !== undefined) at = await live(socket, out, at);
     }
+  }
+
+  /** Sends what is there after a cursor, and gives the last cursor of it; undefined when the reader is gone. */
+  async function backlog(socket: WebSocket, out: Outlet, after: bigint): Promise<bigint | undefined> {
+    const read = (from: bigint) => patiently(socket, () => hub.page(from, pageSize));
+    let at = after;
+    for (let page = await read(at); page;) {
+      at = page.at(-1)?.cursor ?? at;
+      // The next page is read while this one goes out.
+      const next = page.length < pageSize ? undefined : read(at);
+      for (const piece of joined(page.map(({ frame }) => frame))) await out.write(piece);
+      if (!next) return at;
+      page = await next;
+    }
+    return undefined;
   }
 
   /** Follows the hub until too much waits for the reader; gives where it is then, or undefined when it is gone. */

@@ -2,12 +2,13 @@ import type { Logger } from 'pino';
 import { statusFrame } from '../forges/tangled/status.ts';
 import type { Sql } from '../store/db.ts';
 import { type Listener, listen } from '../store/listen.ts';
-import { statusesAfter } from '../store/statuses.ts';
+import { type ShownStatus, statusesAfter } from '../store/statuses.ts';
+import { textFrame } from './wire.ts';
 
-/** A status as it goes over the wire. */
+/** A status as it goes over the wire: a whole frame, the same for every reader. */
 export interface Shown {
   cursor: bigint;
-  frame: string;
+  frame: Buffer;
 }
 
 export interface Hub {
@@ -40,12 +41,7 @@ export function hub(sql: Sql, log: Logger, options: HubOptions = {}): Hub {
 
   const page = async (after: bigint, most: number): Promise<Shown[]> => {
     const rows = await statusesAfter(sql, after, most);
-    return rows.map(({ cursor, rkey, ...row }) => {
-      const { knot, pipelineRkey, job, status, createdAt, error, exitCode } = row;
-      const record = { knot, rkey: pipelineRkey, workflow: job, status, createdAt };
-      const frame = statusFrame(rkey, { ...record, error: error ?? undefined, exitCode: exitCode ?? undefined });
-      return { cursor, frame };
-    });
+    return rows.map((row) => ({ cursor: row.cursor, frame: textFrame(frameOf(row)) }));
   };
 
   function wake(): void {
@@ -111,3 +107,14 @@ export function hub(sql: Sql, log: Logger, options: HubOptions = {}): Hub {
 
 /** Above every cursor. */
 const latest = 2n ** 63n - 1n;
+
+const frameOf = ({ rkey, knot, pipelineRkey, job, status, createdAt, error, exitCode }: ShownStatus): string =>
+  statusFrame(rkey, {
+    knot,
+    rkey: pipelineRkey,
+    workflow: job,
+    status,
+    createdAt,
+    error: error ?? undefined,
+    exitCode: exitCode ?? undefined,
+  });

@@ -2,8 +2,9 @@ import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 
 export interface Outlet {
-  send(frame: string): void;
-  /** Whole frames, as `textFrames` makes them. Resolves when the system has taken them, or the reader is gone. */
+  /** Whole frames, as `wire.ts` makes them. */
+  send(frames: Buffer): void;
+  /** The same. Resolves when the system has taken them, or the reader is gone. */
   write(frames: Buffer): Promise<void>;
   /** Resolves when the system has taken all that was sent, or the reader is gone. */
   drained(): Promise<void>;
@@ -50,16 +51,15 @@ export function outlet(socket: WebSocket, stream: Duplex, deadlineMs: number, on
   };
   socket.once('close', settle);
 
+  const send = (frames: Buffer): void => {
+    if (socket.readyState !== WebSocket.OPEN || frames.length === 0) return;
+    wait();
+    stream.write(frames, sent);
+  };
   return {
-    send(frame) {
-      if (socket.readyState !== WebSocket.OPEN) return;
-      wait();
-      socket.send(frame, sent);
-    },
+    send,
     write(frames) {
-      if (socket.readyState !== WebSocket.OPEN) return Promise.resolve();
-      wait();
-      stream.write(frames, sent);
+      send(frames);
       return drained();
     },
     drained,

@@ -21,6 +21,26 @@ export function textFrames(lines: Buffer, pieceBytes = 64 * 1024): Buffer[] {
   return pieces;
 }
 
+/** Frames one behind the other, in pieces of about `pieceBytes`: one write for hundreds of them. */
+export function joined(frames: readonly Buffer[], pieceBytes = 64 * 1024): Buffer[] {
+  const pieces: Buffer[] = [];
+  for (let from = 0, to = 0, bytes = 0; to < frames.length;) {
+    bytes += frames[to++]?.length ?? 0;
+    if (bytes < pieceBytes && to < frames.length) continue;
+    pieces.push(Buffer.concat(frames.slice(from, to), bytes));
+    [from, bytes] = [to, 0];
+  }
+  return pieces;
+}
+
+/** One text as a frame. */
+export function textFrame(text: string): Buffer {
+  const length = Buffer.byteLength(text);
+  const frame = Buffer.allocUnsafe(length + (length < 126 ? 2 : length < 65_536 ? 4 : 10));
+  frame.write(text, header(frame, 0, length));
+  return frame;
+}
+
 const newline = 0x0a;
 
 function count(bytes: Buffer, byte: number): number {

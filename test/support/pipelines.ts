@@ -1,9 +1,9 @@
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import type { Build } from '../../sim/buildkite/types.ts';
-import { statusesAfter } from '../../src/store/statuses.ts';
 import type { JobView, PipelineView } from '../../src/workflows/messages.ts';
 import type { TestContext } from 'vitest';
+import { outboxOf } from './outbox.ts';
 import { type Pushed, type Spindle, spindle, type SpindleOptions } from './spindle.ts';
 import { until } from './until.ts';
 
@@ -71,9 +71,10 @@ export async function shown({ sql }: Spindle, pushed: Pushed, job = 'ci.yml'): P
     const withheld = await sql`select from statuses where pipeline = ${pushed.id} and state = 'due'`;
     return withheld.length === 0;
   });
-  const all = await statusesAfter(sql, 0n, 1000);
+  const all = await outboxOf(sql, pushed.id);
   return all
-    .filter((one) => one.pipeline === pushed.id && one.job === job && !one.resend)
+    .filter((one) => one.job === job && one.state === 'sent' && !one.resend)
+    .toSorted((a, b) => Number((a.cursor ?? 0n) - (b.cursor ?? 0n)))
     .map(({ status, attempt, epoch }) => `${status}/${attempt}/${epoch}`);
 }
 

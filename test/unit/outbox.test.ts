@@ -47,14 +47,15 @@ test('a status is shown at once, with a cursor, and the job is brought up to dat
   expect(await publishStatuses(sql, pipeline, [entry])).toEqual({ published: 1, withheldUntil: null });
   const [status, ...none] = await statusesAfter(sql, before, 10);
   expect(none).toEqual([]);
-  expect(status).toMatchObject({ pipeline, knot: 'knot.example', pipelineRkey: `p${pipelines}`, job: 'ci.yml' });
-  expect(status).toMatchObject({ attempt: 2, epoch: 1, status: 'failed', error: 'exit 3', exitCode: 3, resend: false });
+  expect(status).toMatchObject({ knot: 'knot.example', pipelineRkey: `p${pipelines}`, job: 'ci.yml' });
+  expect(status).toMatchObject({ status: 'failed', error: 'exit 3', exitCode: 3 });
+  expect(await outboxOf(sql, pipeline)).toMatchObject([{ attempt: 2, epoch: 1, resend: false, rkey: status?.rkey }]);
   expect(status?.rkey).toMatch(/^[2-7a-z]{13}$/);
   expect(Math.abs(Number(status?.cursor) / 1e6 - Date.now())).toBeLessThan(60_000);
   expect(await newestCursor(sql)).toBe(status?.cursor);
   const [job] = await sql`select * from jobs where pipeline = ${pipeline}`;
   expect(job).toMatchObject({ attempt: 2, epoch: 1, rank: 2, status: 'failed', error: 'exit 3', exit_code: 3 });
-  expect(job).toMatchObject({ state: { at: 'end' }, shown_at: status?.createdAt });
+  expect(job).toMatchObject({ state: { at: 'end' }, shown_at: new Date(status?.createdAt ?? Number.NaN) });
 });
 
 test('several jobs of one call get consecutive cursors in their order', async () => {
@@ -185,12 +186,12 @@ test('the latest status of each job is shown once more, with a new rkey and the 
   const before = await newestCursor(sql);
   expect(await resendStatuses(sql, pipeline)).toEqual({ resent: 2 });
   const again = await statusesAfter(sql, before, 10);
-  expect(again.map((row) => [row.job, row.status, row.resend])).toEqual([
-    ['a.yml', 'success', true],
-    ['b.yml', 'pending', true],
+  expect(again.map((row) => [row.job, row.status])).toEqual([
+    ['a.yml', 'success'],
+    ['b.yml', 'pending'],
   ]);
   const first = (await outboxOf(sql, pipeline)).filter((row) => !row.resend);
-  expect(again.map((row) => row.createdAt)).toEqual(first.map((row) => row.createdAt));
+  expect(again.map((row) => row.createdAt)).toEqual(first.map((row) => row.createdAt.toISOString()));
   expect(new Set([...again, ...first].map((row) => row.rkey)).size).toBe(4);
 
   await publishStatuses(sql, pipeline, [say('success', { job: 'b.yml' })]);

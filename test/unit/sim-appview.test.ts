@@ -22,7 +22,7 @@ describe('the book of an appview', () => {
         rkey: RKEY,
         workflow: 'ci.yml',
         status: 'pending',
-        createdAt: at(seconds),
+        createdAt: at(seconds).toISOString(),
       });
       const event = { ...record, status, ...more };
       return book.receive('spindle', JSON.stringify({ event, nsid: 'sh.tangled.pipeline.status', rkey }));
@@ -177,7 +177,13 @@ describe('an appview', () => {
     const appview = startAppview({ spindleUrl: spindle.url, redialMs: 5, maxRedialMs: 20, ...options });
     cleanup.push(() => appview.close());
     const publish = (status: Status, createdAt = new Date(), knot = KNOT, rkey = RKEY): string => {
-      const frame = statusFrame(newTid(), { knot, rkey, workflow: 'ci.yml', status, createdAt });
+      const frame = statusFrame(newTid(), {
+        knot,
+        rkey,
+        workflow: 'ci.yml',
+        status,
+        createdAt: createdAt.toISOString(),
+      });
       spindle.replay([frame], 'now');
       return frame;
     };

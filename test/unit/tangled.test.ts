@@ -306,7 +306,7 @@ describe('a status', () => {
     rkey: TID,
     workflow: 'two keys é.yml',
     status: 'failed',
-    createdAt: new Date('2026-01-10T12:00:03.5Z'),
+    createdAt: '2026-01-10T12:00:03.500Z',
   } as const;
 
   test('names its pipeline with the port as it is', () => {

@@ -2,7 +2,7 @@ import type { Writable } from 'node:stream';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import * as ws from 'ws';
-import { textFrames, withoutColours } from '../../src/server/wire.ts';
+import { joined, textFrame, textFrames, withoutColours } from '../../src/server/wire.ts';
 import { withEncodedTarget } from '../../src/server/raw-target.ts';
 
 /** What reads frames in `ws`; its types leave it out. */
@@ -27,6 +27,10 @@ test('lines become one text frame each, of any length, in pieces that end betwee
     const pieces = textFrames(Buffer.from(lines.join('\n')), 1_000);
     expect(await received(pieces)).toEqual(lines);
     for (const piece of pieces) expect(piece[0]).toBe(0x81);
+    expect(await received(lines.map(textFrame))).toEqual(lines);
+    for (const pieceBytes of [1, 100, 1_000_000]) {
+      expect(await received(joined(lines.map(textFrame), pieceBytes))).toEqual(lines);
+    }
   }
   await fc.assert(
     fc.asyncProperty(

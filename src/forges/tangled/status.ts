@@ -13,7 +13,8 @@ export type StatusInput = {
   /** name of the workflow file, byte for byte as the trigger named it */
   workflow: string;
   status: Status;
-  createdAt: Date;
+  /** RFC 3339 in UTC, with milliseconds; appviews keep whole seconds */
+  createdAt: string;
   error?: string | undefined;
   exitCode?: number | undefined;
 };
@@ -30,8 +31,7 @@ export type StatusRecord = {
 
 /**
  * A `sh.tangled.pipeline.status` record. Go servers leave `$type` empty, but only as an accident of their encoder; the
- * lexicon asks for the literal, and Go readers take any string. `createdAt` is RFC 3339 in UTC with milliseconds;
- * appviews keep whole seconds.
+ * lexicon asks for the literal, and Go readers take any string.
  */
 export function statusRecord(input: StatusInput): StatusRecord {
   return {
@@ -39,7 +39,7 @@ export function statusRecord(input: StatusInput): StatusRecord {
     pipeline: pipelineUri(input.knot, input.rkey),
     workflow: input.workflow,
     status: input.status,
-    createdAt: input.createdAt.toISOString(),
+    createdAt: input.createdAt,
     ...(input.error ? { error: input.error } : {}),
     ...(input.exitCode === undefined ? {} : { exitCode: input.exitCode }),
   };
