@@ -6,6 +6,7 @@ import { ProviderError } from '../providers/errors.ts';
 import type { LogStep, Provider } from '../providers/provider.ts';
 import { boundBuild } from '../store/builds.ts';
 import type { Sql } from '../store/db.ts';
+import { chunkPacker } from '../store/log-chunks.ts';
 import { appendLog, completeLog, type LogState, mayList, openLog, saveSteps, stepsOf } from '../store/logs.ts';
 import { isWatched } from '../store/watchers.ts';
 import { errorOf } from '../store/pipelines.ts';
@@ -25,8 +26,6 @@ export interface LogDeps {
 
 /** While somebody reads, the CI is asked this often, ms. */
 const followEvery = 2_000;
-/** So long after the end of a build its steps may still be shown as running, ms. */
-const afterglow = 120_000;
 const beatEvery = 10_000;
 
 /** Failures that the next step would meet as well. */
@@ -46,7 +45,7 @@ export function logActivities({ sql, providers, mask, maxLogBytes }: LogDeps): P
       throw new ProviderError('TargetMissing', `This spindle has no access to the CI "${build.provider}" any more.`);
     }
     const signal = cancellationSignal();
-    return { sql, key, provider, ref: build.ref, mask, maxBytes: maxLogBytes, signal, log };
+    return { sql, key, provider, ref: build.ref, mask, maxBytes: maxLogBytes, packer: chunkPacker(), signal, log };
   };
 
   const list = async ({ provider, ref, signal }: Bringing): Promise<LogStep[]> => {
@@ -111,13 +110,13 @@ export function logActivities({ sql, providers, mask, maxLogBytes }: LogDeps): P
   };
 
   /** All of a build that has ended. */
-  const finish = async (key: AttemptInput, epoch: number): Promise<void> => {
+  const finish = async (key: AttemptInput, epoch: number, patience: number): Promise<void> => {
     const bringing = await begin(key);
     if (bringing?.provider.capabilities.logs && bringing.log.complete < epoch) {
       let known = bringing.log.listed >= epoch;
       if (!known) {
         const shown = await list(bringing);
-        known = waited() >= afterglow || shown.every(({ state }) => state !== 'running');
+        known = waited() >= patience || shown.every(({ state }) => state !== 'running');
         await saveSteps(sql, key, shown, beginning, known ? epoch : -1);
       }
       await bringSteps(bringing, await stepsOf(sql, key), known);
@@ -138,12 +137,12 @@ export function logActivities({ sql, providers, mask, maxLogBytes }: LogDeps): P
   };
 
   return {
-    async bring({ ended, gaveUp, ...key }: BringInput) {
+    async bring({ ended, patience = 0, gaveUp, ...key }: BringInput) {
       const beat = setInterval(() => heartbeat(), beatEvery);
       try {
         if (gaveUp !== undefined) await giveUp(key, ended, gaveUp);
         else if (ended === undefined) await follow(key);
-        else await finish(key, ended);
+        else await finish(key, ended, patience);
       } catch (error) {
         // Whatever breaks because of a cancellation is one.
         const { aborted, reason } = cancellationSignal();

@@ -22,6 +22,8 @@ export interface Durations {
   unsure: number;
   /** How long a pipeline that was opened again waits for the word that opened it. */
   reopenGrace: number;
+  /** How long after the end of a build its steps may still be shown as running. */
+  logPatience: number;
   createTimeout: number;
   readTimeout: number;
   publishTimeout: number;
@@ -48,6 +50,7 @@ export const defaultDurations: Durations = {
   searchGrace: 2 * second,
   unsure: 20 * second,
   reopenGrace: minute,
+  logPatience: 2 * minute,
   createTimeout: 30 * second,
   readTimeout: minute,
   publishTimeout: 10 * second,

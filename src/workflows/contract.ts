@@ -95,6 +95,8 @@ export interface PublishInput {
 export interface BringInput extends AttemptInput {
   /** The build has ended in this epoch: bring all of it, and say that it is complete. Absent: what there is. */
   ended?: number;
+  /** How long its steps may be shown as running all the same, ms. */
+  patience?: number;
   /** It could not be brought: say so in the log, and complete it. */
   gaveUp?: string;
 }

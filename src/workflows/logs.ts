@@ -55,7 +55,7 @@ async function bringWhole(p: Pipeline, run: JobRun): Promise<void> {
   const next = dueLog(run.job, run.log);
   if (!next) return;
   const [attempt, ended] = next;
-  const key = { pipeline: p.id, job: run.name, attempt, ended };
+  const key = { pipeline: p.id, job: run.name, attempt, ended, patience: p.durations.logPatience };
   try {
     await bring(p, run, key);
   } catch (error) {

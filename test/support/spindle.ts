@@ -2,7 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { inject, onTestFinished } from 'vitest';
 import { type AppviewOptions, type AppviewSim, startAppview } from '../../sim/appview/appview.ts';
-import { type BuildkiteOptions, type BuildkiteSim, startBuildkite } from '../../sim/buildkite/index.ts';
+import {
+  type BuildEvent,
+  type BuildkiteOptions,
+  type BuildkiteSim,
+  startBuildkite,
+} from '../../sim/buildkite/index.ts';
 import { type KnotOptions, type KnotSim, startKnot } from '../../sim/knot/knot.ts';
 import { type Config, loadConfig } from '../../src/config/index.ts';
 import { createLogger } from '../../src/log.ts';
@@ -35,10 +40,19 @@ export const quick: Durations = {
   reopenGrace: 5_000,
   createTimeout: 3_000,
   readTimeout: 3_000,
+  logPatience: 500,
   publishTimeout: 3_000,
   retryFirst: 100,
   retryMax: 1_000,
 };
+
+const buildEvents: readonly BuildEvent[] = [
+  'build.scheduled',
+  'build.running',
+  'build.failing',
+  'build.finished',
+  'build.skipped',
+];
 
 export interface SpindleOptions {
   durations?: Partial<Durations>;
@@ -53,6 +67,8 @@ export interface SpindleOptions {
   roles?: ('worker' | 'ingest' | 'server')[];
   /** Pins `repo` and connects the simulated CI's webhooks; default true. */
   ready?: boolean;
+  /** What the CI tells by webhook; default what every organisation should send: how builds go. */
+  events?: readonly BuildEvent[];
   /** Ends by `close` and not with the test, for the tests of a file that share one. */
   shared?: boolean;
 }
@@ -177,7 +193,12 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
   stops.push(async () => appview.close());
   await appview.connected();
   if (options.ready !== false) {
-    ci.webhook({ url: `${face.url}/webhooks/buildkite`, mode: 'signature', secret });
+    ci.webhook({
+      url: `${face.url}/webhooks/buildkite`,
+      mode: 'signature',
+      secret,
+      events: options.events ?? buildEvents,
+    });
     await pinRepo(sql, { knot: knot.host, ...repo });
   }
   if (roles.includes('worker')) await start('worker');
