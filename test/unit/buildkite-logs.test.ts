@@ -174,6 +174,26 @@ describe('reading a log whole', () => {
     expect(textsOf(lines).join('\n').length).toBeGreaterThan(9_900);
   });
 
+  test('of a log that is too long leaves out the same wherever a reader has to begin again', async () => {
+    const { read, write, sim, id } = await running();
+    write(`${'x'.repeat(700)}\n`.repeat(3000));
+    sim.appendLog(id, 'build', Array.from({ length: 30_000 }, (_none, n) => `line number ${n}`).join('\n'));
+    sim.finish(id, 'passed');
+    const [head, tail] = [1_000_000, 300_000];
+    const once = await read(beginning, { most: head + tail, head });
+    expect(once.parts.length).toBeGreaterThan(6);
+    let told = 0;
+    let left = head;
+    let before = 0;
+    for (const part of once.parts) {
+      told += part.lines.length;
+      left = part.skipped === undefined && left > 0 ? left - (part.place.bytes - before) : 0;
+      before = part.place.bytes;
+      const rest = await read(part.place, { most: left + tail, head: left });
+      expect(rest.lines).toEqual(once.lines.slice(told));
+    }
+  });
+
   test('of a log that is one endless line tells that it was left out', async () => {
     const { read, write, sim, id } = await running();
     write('x'.repeat(300_000));

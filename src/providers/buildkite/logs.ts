@@ -111,7 +111,7 @@ export async function* readLog(
     }
 
     // Too much of it: the beginning, up to its last whole line, and the end, from its first whole line on.
-    yield* decode(first, slices(log, place.bytes, place.bytes + head), false);
+    if (head > 0) yield* decode(first, slices(log, place.bytes, place.bytes + head), false);
     log.close();
     log = await open(Math.max(most - head, 1));
     if (!log) return;
