@@ -68,7 +68,11 @@ export function accountQueue({ concurrency, perHost, hostOf, work, signal }: Que
     }
     running.delete(did);
     if (refused) waiting.set(did, account);
-    else settled.add(did);
+    else {
+      // a look that was made meanwhile found it as it was before
+      waiting.delete(did);
+      settled.add(did);
+    }
     beginWhatCan();
   };
 
