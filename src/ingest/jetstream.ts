@@ -58,9 +58,8 @@ export function jetstreamSource(options: {
 
   /** Another process reads it, or has read it: whoever takes it over goes on from there. */
   const isReadElsewhere = async (): Promise<boolean> => {
-    if (current) return false;
     const cursor = await readCursor(sql, source).catch(() => undefined);
-    return cursor?.position !== undefined;
+    return current === undefined && cursor?.position !== undefined;
   };
 
   return {

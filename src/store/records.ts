@@ -211,7 +211,10 @@ const nextListing = (sql: Sql, did: string): Fragment => sql`
       select count(*) from spindle join records on records.did = owner and collection = 'sh.tangled.spindle.member'
       where value ->> 'instance' = host))) * (0.9 + random() / 10) end`;
 
-/** What the network says of an account that we have to do with; an older word than the last one changes nothing. */
+/**
+ * What the network says of an account that we have to do with. An older word than the last one changes nothing; of two
+ * of the same moment the later in the stream counts.
+ */
 export async function applyAccount(
   sql: Sql,
   held: Held,
@@ -229,7 +232,7 @@ export async function applyAccount(
         floor = case when ${deleted} then greatest(floor, ${floor}) else floor end,
         listed_rev = case when ${deleted} then null else listed_rev end,
         due_at = case when ${active} and not accounts.active then least(due_at, clock_timestamp()) else due_at end
-      from mine where did = ${did} and coalesce(status_at < least(${at}::timestamptz, clock_timestamp()), true)
+      from mine where did = ${did} and coalesce(status_at <= least(${at}::timestamptz, clock_timestamp()), true)
       returning did
     ),
     gone as (
