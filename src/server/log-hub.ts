@@ -41,7 +41,7 @@ export interface LogHubOptions {
   pollMs?: number;
   /** Pause after a read that failed. Default 1 s. */
   retryMs?: number;
-  /** What is kept for others to read, in bytes. Default 16 MiB. */
+  /** What is kept for others to read, in bytes. Default 8 MiB. */
   cacheBytes?: number;
   /** How much of a log is read at once, in bytes. Default 256 KiB. */
   pageBytes?: number;
@@ -65,7 +65,7 @@ interface Tail {
 /** Reads logs once for all who read them, however many they are, and keeps what was read last for those who come next. */
 export function logHub(sql: Sql, log: Logger, options: LogHubOptions = {}): LogHub {
   const { colours = false, watch, watchMs = 60_000, pollMs = 5_000, retryMs = 1_000 } = options;
-  const { cacheBytes = 16 * 1024 * 1024, pageBytes = 256 * 1024 } = options;
+  const { cacheBytes = 8 * 1024 * 1024, pageBytes = 256 * 1024 } = options;
   const tails = new Map<string, Tail>();
   const parts = new LRUCache<string, Part>({ maxSize: cacheBytes, sizeCalculation: sizeOf });
   const looks = new Map<string, Promise<Part | undefined>>();

@@ -66,24 +66,27 @@ function header(into: Buffer, at: number, length: number): number {
 
 /**
  * Takes SGR codes (colours) out of entries, which are JSON: `ESC [ … m` is written `\u001b[…m` there. After an odd number
- * of further backslashes it is no code, but a line that speaks of one.
+ * of further backslashes it is no code, but a line that speaks of one. The bytes are moved where they are.
  */
 export function withoutColours(lines: Buffer): Buffer {
-  if (!lines.includes(code)) return lines;
-  // Latin-1 keeps every byte as it is.
-  const text = lines.toString('latin1');
-  const kept: string[] = [];
+  let kept = 0;
   let done = 0;
-  for (let at = text.indexOf(code); at !== -1; at = text.indexOf(code, at + code.length)) {
+  for (let at = lines.indexOf(code); at !== -1; at = lines.indexOf(code, at + code.length)) {
     let before = at;
-    while (before > done && text[before - 1] === '\\') before--;
-    parameters.lastIndex = at + code.length;
-    if ((at - before) % 2 === 1 || !parameters.test(text)) continue;
-    kept.push(text.slice(done, at));
-    done = parameters.lastIndex;
+    while (before > done && lines[before - 1] === backslash) before--;
+    let end = at + code.length;
+    while (isParameter(lines[end])) end++;
+    if ((at - before) % 2 === 1 || lines[end] !== letterM) continue;
+    kept += lines.copy(lines, kept, done, at);
+    done = end + 1;
   }
-  return Buffer.from(kept.join('') + text.slice(done), 'latin1');
+  if (done === 0) return lines;
+  kept += lines.copy(lines, kept, done);
+  return lines.subarray(0, kept);
 }
 
-const code = '\\u001b[';
-const parameters = /[\d;:]*m/y;
+const code = Buffer.from('\\u001b[');
+const backslash = 0x5c;
+const letterM = 0x6d;
+/** Digits, colon and semicolon, which follow one another in ASCII. */
+const isParameter = (byte: number | undefined): boolean => byte !== undefined && byte >= 0x30 && byte <= 0x3b;

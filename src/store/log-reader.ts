@@ -71,7 +71,7 @@ export async function readLog(
   mostBytes: number,
 ): Promise<LogRead | undefined> {
   const { pipeline, job, attempt } = key;
-  const rows = await sql<(LogState & { n: number | null; count: number; data: Uint8Array })[]>`
+  const rows = await sql<(LogState & { n: number | null; count: number; bytes: number; data: Uint8Array })[]>`
     with fate as materialized (
       select jobs.attempt > ${attempt} or (jobs.attempt = ${attempt} and jobs.rank = 2) as ended,
         own.epoch, own.status, own.error, own.shown_at
@@ -96,7 +96,7 @@ export async function readLog(
         else coalesce(fate.shown_at, '-infinity') < clock_timestamp() - ${patience} * interval '1 millisecond'
       end as over,
       log.removed_at as "removedAt", fate.status, fate.error, fate.shown_at as "shownAt",
-      chunk.n::float8 as n, chunk.count, chunk.data
+      chunk.n::float8 as n, chunk.count, chunk.bytes, chunk.data
     from fate left join log on true left join (
       select n, count, data, bytes, sum(bytes) over (order by n) - bytes as before from (
         select n, count, data, bytes from log_chunks
@@ -107,17 +107,19 @@ export async function readLog(
     order by chunk.n`;
   const [first] = rows;
   if (!first) return undefined;
-  const { n: _n, count: _count, data: _data, ...state } = first;
+  const { n: _n, count: _count, bytes: _bytes, data: _data, ...state } = first;
   // Entries of a log that was removed are left for a moment.
   if (first.n !== from || state.removedAt) return { state };
-  const texts = await Promise.all(rows.map(({ data }) => decompress(data)));
+  const texts = await Promise.all(rows.map(decompress));
   const next = rows.reduce((at, { count }) => at + count, from);
   return { state, page: { text: joined(texts), next } };
 }
 
-/** A chunk is at most some 256 KiB; what says more is not one of ours. */
 const inflate = promisify(zstdDecompress);
-const decompress = (data: Uint8Array): Promise<Buffer> => inflate(data, { maxOutputLength: 64 * 1024 * 1024 });
+
+/** In one step: the length is known. A chunk is at most some 256 KiB; what says more is not one of ours. */
+const decompress = ({ bytes, data }: { bytes: number; data: Uint8Array }): Promise<Buffer> =>
+  inflate(data, { chunkSize: Math.max(64, bytes + 1), maxOutputLength: 64 * 1024 * 1024 });
 
 const newline = Buffer.from('\n');
 
