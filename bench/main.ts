@@ -1,112 +1,69 @@
+/*
+ * What Whorl costs beside the least that it could cost. Everything is real but the knot and the CI: PostgreSQL and
+ * Temporal keep what they are given, Whorl's roles are processes of their own, and so is who reads. Beside each figure
+ * stands its floor, measured in turn with it on the same machine, so that the ratio can be trusted more than the time:
+ *
+ * latency  trigger → CreateBuild and webhook → frame; the floor is a Temporal worker that runs an empty workflow.
+ * events   100,000 statuses of the outbox replayed to one reader; the floor is a `ws` server that has those frames ready.
+ * readers  commit of a status → the last of 500 live readers; the floor is told the frame by NOTIFY, and sends it on.
+ * logs     a log of 10 MB to 50 readers at once; the floor is that `ws` server again.
+ */
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { startPostgres } from '../src/embedded/postgres.ts';
-import { startTemporal } from '../src/embedded/temporal.ts';
-import { startFloor } from './floor.ts';
-import type { Load } from './load.ts';
-import { medianOf, type Percentiles, percentiles } from './stats.ts';
-import { startWhorl } from './whorl.ts';
+import { latency } from './latency.ts';
+import { logs } from './logs.ts';
+import type { Outcome, Place } from './place.ts';
+import { live } from './readers.ts';
+import { replay } from './replay.ts';
+
+const parts = ['latency', 'events', 'readers', 'logs'] as const;
+type Part = (typeof parts)[number];
 
 const options = new Command('bench')
-  .description(
-    'Measure Whorl next to the engine that it runs on: the two in turn, on one Temporal, with the same load.',
-  )
-  .option('--rounds <n>', 'rounds; the median of each figure is printed', Number, 5)
-  .option('--seconds <n>', 'length of a round', Number, 30)
+  .description('Measure Whorl next to what it runs on: each figure beside its floor, in turn, with the same load.')
+  .addOption(new Option('--only <part>', 'measure this part alone').choices(parts))
+  .option('--quick', 'fewer and shorter rounds: each part within a minute')
+  .option('--rounds <n>', 'rounds of latency; the median of each figure is printed (default: 5, quick: 1)', Number)
+  .option('--seconds <n>', 'length of such a round (default: 30, quick: 15)', Number)
   .option('--rate <n>', 'pipelines a second', Number, 2)
   .option('--jobs <n>', 'jobs of a pipeline', Number, 3)
   .option('--json', 'print the figures as JSON in the last line')
   .parse()
-  .opts<{ rounds: number; seconds: number; rate: number; jobs: number; json?: boolean }>();
+  .opts<{
+    only?: Part;
+    quick?: true;
+    rounds?: number;
+    seconds?: number;
+    rate: number;
+    jobs: number;
+    json?: true;
+  }>();
+const { only, quick = false, rounds = quick ? 1 : 5, seconds = quick ? 15 : 30, rate, jobs } = options;
 
 const say = (line: string): void => console.log(line);
-const load: Load = {
-  jobs: options.jobs,
-  paceMs: 1_500,
-  resendMs: 6_000,
-  async each(begin) {
-    const began = performance.now();
-    const under: Promise<void>[] = [];
-    for (let n = 0; n < options.rate * options.seconds; n += 1) {
-      await delay(Math.max(0, began + (n * 1000) / options.rate - performance.now()));
-      under.push(begin(n));
-    }
-    await Promise.all(under);
-  },
-  after: (ms, work) => delay(ms).then(work),
+const measure: Record<Part, (place: Place) => Promise<Outcome>> = {
+  latency: (place) => latency(place, { rounds, seconds, rate, jobs }),
+  events: replay,
+  readers: live,
+  logs,
 };
 
 const dir = await mkdtemp(path.join(tmpdir(), 'whorl-bench-'));
 // The database server may run as a user of its own.
 await chmod(dir, 0o755);
 // Durable, as in production: every commit waits for the disk.
-const [postgres, temporal] = await Promise.all([
-  startPostgres({ dir: path.join(dir, 'postgres'), log: say }),
-  startTemporal({ dbFile: path.join(dir, 'temporal.db'), ui: false, log: say }),
-]);
-const whorl = await startWhorl(postgres.url, temporal.address, load);
-const floor = await startFloor(temporal.address);
-say(
-  `${cpus().length} cores, Node ${process.version}; ${options.rate} pipelines/s of ${options.jobs} jobs over ${options.seconds} s, ${options.rounds} rounds`,
-);
-
-const figures = {
-  trigger: [] as Percentiles[],
-  start: [] as Percentiles[],
-  webhook: [] as Percentiles[],
-  signal: [] as Percentiles[],
-};
-const events = await whorl.eventsOfOneJob(load);
-for (let n = 1; n <= options.rounds; n += 1) {
-  const bare = await floor.round(load);
-  const ours = await whorl.round(load);
-  const missing = ours.starts.filter(Number.isNaN).length;
-  const overtaken = ours.signals.filter(Number.isNaN).length;
-  figures.start.push(percentiles(bare.starts));
-  figures.trigger.push(percentiles(ours.starts));
-  figures.signal.push(percentiles(bare.signals));
-  figures.webhook.push(percentiles(ours.signals));
-  const last = (all: Percentiles[]): string =>
-    all.at(-1) ? `${all.at(-1)?.p50.toFixed(0)}/${all.at(-1)?.p95.toFixed(0)}` : '';
-  say(
-    `round ${n}: trigger → create ${last(figures.trigger)} (engine ${last(figures.start)}), ` +
-      `webhook → frame ${last(figures.webhook)} (engine ${last(figures.signal)}) ms p50/p95; ` +
-      `${ours.starts.length} pipelines, ${ours.signals.length} webhooks${missing ? `, ${missing} NEVER CREATED` : ''}${overtaken ? `, ${overtaken} overtaken` : ''}`,
-  );
+const postgres = await startPostgres({ dir: path.join(dir, 'postgres'), log: say });
+say(`${cpus().length} cores, Node ${process.version}`);
+const outcomes: Outcome[] = [];
+for (const part of only === undefined ? parts : [only]) {
+  outcomes.push(await measure[part]({ postgresUrl: postgres.url, dir, quick, say }));
 }
-
-const result = {
-  trigger_to_create_ms: medianOf(figures.trigger),
-  floor_start_ms: medianOf(figures.start),
-  webhook_to_frame_ms: medianOf(figures.webhook),
-  floor_signal_ms: medianOf(figures.signal),
-  events_one_job: events,
-};
-const ratio = (ours: Percentiles, bare: Percentiles): string => (ours.p95 / bare.p95).toFixed(2);
-say('');
-say('                                    p50 ms   p95 ms   p95 / engine');
-const row = (name: string, { p50, p95 }: Percentiles, more = ''): void =>
-  say(`${name.padEnd(34)} ${p50.toFixed(1).padStart(8)} ${p95.toFixed(1).padStart(8)}   ${more}`);
-row(
-  'trigger frame → CreateBuild',
-  result.trigger_to_create_ms,
-  ratio(result.trigger_to_create_ms, result.floor_start_ms),
-);
-row('  engine: start → first activity', result.floor_start_ms);
-row(
-  'webhook request → frame on /events',
-  result.webhook_to_frame_ms,
-  ratio(result.webhook_to_frame_ms, result.floor_signal_ms),
-);
-row('  engine: signal → one publish', result.floor_signal_ms);
-say(`history events of a one-job pipeline: ${events}`);
-
-await whorl.stop();
-await floor.stop();
-await Promise.all([postgres.stop(), temporal.stop()]);
+await postgres.stop();
 await rm(dir, { recursive: true, force: true });
-if (options.json) say(JSON.stringify(result));
+
+for (const line of ['', ...outcomes.flatMap(({ table }) => table)]) say(line);
+if (options.json) say(JSON.stringify(Object.assign({}, ...outcomes.map(({ figures }) => figures))));
 process.exit(0);

@@ -16,13 +16,13 @@ export const percentiles = (samples: readonly number[]): Percentiles => ({
 
 /** The median of each figure over several rounds. */
 export const medianOf = (rounds: readonly Percentiles[]): Percentiles => ({
-  p50: round(
+  p50: rounded(
     percentile(
       rounds.map(({ p50 }) => p50),
       0.5,
     ),
   ),
-  p95: round(
+  p95: rounded(
     percentile(
       rounds.map(({ p95 }) => p95),
       0.5,
@@ -30,7 +30,10 @@ export const medianOf = (rounds: readonly Percentiles[]): Percentiles => ({
   ),
 });
 
-const round = (ms: number): number => Math.round(ms * 10) / 10;
+export const median = (samples: readonly number[]): number => percentile(samples, 0.5);
+
+/** With one digit after the point. */
+export const rounded = (value: number): number => Math.round(value * 10) / 10;
 
 /** Milliseconds since 1970 with a fraction: one clock for all processes of this machine. */
 export const now = (): number => performance.timeOrigin + performance.now();

@@ -1,7 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { Client, Connection } from '@temporalio/client';
 import { WebSocket } from 'ws';
 import { startBuildkite } from '../sim/buildkite/index.ts';
@@ -10,6 +7,7 @@ import { openDatabase } from '../src/store/db.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { pinRepo } from '../src/store/repos.ts';
 import type { Load, Round } from './load.ts';
+import { settings, startRole } from './roles.ts';
 import { now } from './stats.ts';
 
 export interface WhorlUnderTest {
@@ -30,14 +28,7 @@ export async function startWhorl(databaseUrl: string, address: string, load: Loa
   const ci = await startBuildkite({ clock: 'auto', pace: load.paceMs, pipelines: ['acme/app'] });
   const knot = await startKnot();
   const env = {
-    WHORL_HOSTNAME: 'spindle.example',
-    WHORL_OWNER_DID: 'did:web:owner.example',
-    WHORL_DEV: 'true',
-    WHORL_LOG_FORMAT: 'json',
-    WHORL_DATABASE_URL: databaseUrl,
-    WHORL_LISTEN_ADDR: '127.0.0.1:0',
-    WHORL_WEBHOOK_ADDR: '127.0.0.1:0',
-    WHORL_HEALTH_ADDR: '127.0.0.1:0',
+    ...settings(databaseUrl),
     WHORL_BUILDKITE_TOKEN: ci.token,
     WHORL_BUILDKITE_ORG: 'acme',
     WHORL_BUILDKITE_WEBHOOK_SECRET: secret,
@@ -109,8 +100,7 @@ export async function startWhorl(databaseUrl: string, address: string, load: Loa
     },
     async stop() {
       reader.close();
-      for (const role of roles) role.child.kill('SIGTERM');
-      await Promise.all(roles.map((role) => role.ended));
+      await Promise.all(roles.map((role) => role.stop()));
       await Promise.all([ci.close(), knot.close(), connection.close(), sql.end()]);
     },
   };
@@ -129,30 +119,4 @@ async function retry<T>(call: () => Promise<T>): Promise<T> {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
-}
-
-interface RoleUnderTest {
-  child: ChildProcess;
-  links: Record<string, string>;
-  ended: Promise<unknown>;
-}
-
-async function startRole(role: string, env: Record<string, string>): Promise<RoleUnderTest> {
-  const main = path.join(import.meta.dirname, '../src/main.ts');
-  const { PATH, HOME } = process.env;
-  const child = spawn(process.execPath, [main, role], {
-    env: { ...env, PATH, HOME },
-    stdio: ['ignore', 'inherit', 'pipe'],
-  });
-  process.once('exit', () => child.kill('SIGKILL'));
-  const ready = Promise.withResolvers<Record<string, string>>();
-  if (!child.stderr) throw new Error('no pipe to the child');
-  createInterface({ input: child.stderr }).on('line', (text) => {
-    const line = JSON.parse(text.startsWith('{') ? text : '{}') as Record<string, string> & { level?: number };
-    if (line['msg'] === `${role} is ready`) ready.resolve(line);
-    else if ((line.level ?? 0) >= 40) process.stderr.write(`${role}: ${text}\n`);
-  });
-  const ended = once(child, 'exit');
-  void ended.then(() => ready.reject(new Error(`${role} ended`)));
-  return { child, links: await ready.promise, ended };
 }
