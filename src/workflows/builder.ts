@@ -3,7 +3,7 @@ import { attemptOf, standing } from '../pipeline/job.ts';
 import type { Rebuild } from './contract.ts';
 import type { CommandInput } from './messages.ts';
 import { attemptsWithin } from './park.ts';
-import { bound, hasEnded, type JobRun, observe, speak } from './run.ts';
+import { attemptName, bound, hasEnded, type JobRun, observe, speak } from './run.ts';
 import { background, type Pipeline, targets } from './state.ts';
 
 /** Starts what a job needs next: a build for its present attempt, or the rest of a stop that was under way. */
@@ -207,7 +207,5 @@ function doubt(p: Pipeline, run: JobRun, attempt: number): void {
 function unlessUnexpected(error: unknown): undefined {
   if (!(error instanceof ActivityFailure)) throw error;
 }
-
-const attemptName = (run: JobRun, attempt: number): string => (attempt === 1 ? run.name : `${run.name}#${attempt}`);
 
 const now = (p: Pipeline) => ({ epoch: p.epoch, now: Date.now(), unsure: p.durations.unsure });

@@ -7,6 +7,8 @@ export interface LogRun {
   wanted: boolean;
   /** It is being brought because somebody reads it, or a step has ended. */
   following: boolean;
+  /** How often that began. */
+  follows: number;
   /** A step that ended is no reason to bring it again before this, ms. */
   notBefore: number;
   /** How long that lasts the next time; a build of thousands of steps must not fill the history. */
@@ -24,6 +26,7 @@ export const longerPause = (pause: number): number => Math.min(pause * 2, longes
 export const newLog = (job: Job): LogRun => ({
   wanted: false,
   following: false,
+  follows: 0,
   notBefore: 0,
   pause: firstPause,
   brought: Object.fromEntries(endedAttempts(job)),

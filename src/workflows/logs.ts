@@ -3,7 +3,7 @@ import { standing } from '../pipeline/job.ts';
 import type { BringInput } from './contract.ts';
 import { dueLog, longerPause } from './log-run.ts';
 import { background, type Pipeline } from './state.ts';
-import { hasEnded, type JobRun } from './run.ts';
+import { attemptName, hasEnded, type JobRun } from './run.ts';
 
 /** When a log that is wanted may be brought, if that is still to come; for the clock. */
 export const logAt = (p: Pipeline, run: JobRun): number =>
@@ -57,11 +57,11 @@ async function bringWhole(p: Pipeline, run: JobRun): Promise<void> {
   const [attempt, ended] = next;
   const key = { pipeline: p.id, job: run.name, attempt, ended, patience: p.durations.logPatience };
   try {
-    await bring(p, run, key);
+    await bring(p, `logs:${attemptName(run, attempt)}`, key);
   } catch (error) {
     const reason = reasonOf(error);
     log.warn('a log could not be brought', { job: run.name, attempt, reason });
-    await bring(p, run, { ...key, gaveUp: reason }).catch(reasonOf);
+    await bring(p, `logs:${attemptName(run, attempt)}`, { ...key, gaveUp: reason }).catch(reasonOf);
   }
   run.log.brought[attempt] = ended;
 }
@@ -73,8 +73,12 @@ async function follow(p: Pipeline, run: JobRun): Promise<void> {
   p.scopes.set(nameOf(run), scope);
   state.wanted = false;
   state.following = true;
+  state.follows += 1;
+  const { attempt } = standing(run.job);
   try {
-    await scope.run(() => bring(p, run, { pipeline: p.id, job: run.name, attempt: standing(run.job).attempt }));
+    // Numbered, because one that was interrupted may still be on its way out.
+    const name = `follow:${attemptName(run, attempt)}.${state.follows}`;
+    await scope.run(() => bring(p, name, { pipeline: p.id, job: run.name, attempt }));
   } catch (error) {
     // The end brings it again, and says what is wrong if it still is.
     if (!isCancellation(error)) log.warn('a log could not be followed', { job: run.name, reason: reasonOf(error) });
@@ -86,12 +90,9 @@ async function follow(p: Pipeline, run: JobRun): Promise<void> {
   }
 }
 
-const bring = (p: Pipeline, run: JobRun, input: BringInput): Promise<void> =>
+const bring = (p: Pipeline, activityId: string, input: BringInput): Promise<void> =>
   p.acts.bring.executeWithOptions(
-    {
-      activityId: input.attempt === 1 ? nameOf(run) : `${nameOf(run)}#${input.attempt}`,
-      summary: input.ended === undefined ? 'while it is written' : 'the whole log',
-    },
+    { activityId, summary: input.ended === undefined ? 'while it is written' : 'the whole log' },
     [input],
   );
 

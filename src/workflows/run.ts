@@ -116,6 +116,10 @@ export const showKey = (fact: Fact, note: string | null): string =>
 
 export const parkedText = ({ step, message }: Parked): string => `Waiting for the operator (${step}): ${message}`;
 
+/** For the ids of activities: people read them. */
+export const attemptName = (run: JobRun, attempt: number): string =>
+  attempt === 1 ? run.name : `${run.name}#${attempt}`;
+
 export const hasEnded = (run: JobRun): boolean => isEnd(standing(run.job).status);
 
 /** The build that is to be read: the present attempt's. An attempt without a build has nothing to ask about. */
