@@ -18,6 +18,7 @@ export const settings = (databaseUrl: string): Record<string, string> => ({
   WHORL_OWNER_DID: 'did:web:owner.example',
   WHORL_DEV: 'true',
   WHORL_LOG_FORMAT: 'json',
+  WHORL_JETSTREAM_URL: 'off',
   WHORL_DATABASE_URL: databaseUrl,
   WHORL_LISTEN_ADDR: '127.0.0.1:0',
   WHORL_WEBHOOK_ADDR: '127.0.0.1:0',
