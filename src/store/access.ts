@@ -34,7 +34,11 @@ export const askedFacts = (sql: Sql) => sql`
       select json_agg(json_build_object(
         'rkey', found.rkey, 'name', found.value ->> 'name', 'knot', found.value ->> 'knot',
         'spindle', found.value ->> 'spindle', 'repoDid', found.value ->> 'repoDid',
-        'since', ${millis(sql, sql`greatest(found.since, spindle.since, case when spindle.owner = asked.did then null else ${memberSince(sql)} end)`)}
+        'since', ${millis(
+          sql,
+          sql`greatest(found.since, spindle.since, (select active_since from accounts where accounts.did = asked.did),
+            case when spindle.owner <> asked.did then ${memberSince(sql)} end)`,
+        )}
       ) order by found.rkey)
       from spindle, (
         select rkey, value, since from records

@@ -191,6 +191,8 @@ export async function finishListing(
       on conflict (did) do update set listed_at = greatest(a.listed_at, excluded.listed_at),
         listed_rev = greatest(a.listed_rev, excluded.listed_rev), due_at = excluded.due_at, asked_at = null,
         -- its server speaks for it; but what the network said since then is newer
+        active_since = case when a.active is false and coalesce(a.status_at < excluded.listed_at, true)
+          then excluded.listed_at else a.active_since end,
         active = a.active or coalesce(a.status_at < excluded.listed_at, true),
         status = case when a.status_at >= excluded.listed_at then a.status end, tries = 0, problem = null
       returning did, active
@@ -229,6 +231,8 @@ export async function applyAccount(
     heard as (
       update accounts set active = ${active}, status = ${active ? null : (status ?? null)},
         status_at = least(${at}::timestamptz, clock_timestamp()),
+        active_since = case when ${active} and not accounts.active then least(${at}::timestamptz, clock_timestamp())
+          else active_since end,
         floor = case when ${deleted} then greatest(floor, ${floor}) else floor end,
         listed_rev = case when ${deleted} then null else listed_rev end,
         due_at = case when ${active} and not accounts.active then least(due_at, clock_timestamp()) else due_at end

@@ -22,12 +22,12 @@ export async function beSpindle(sql: Sql, { host, owner }: Spindle): Promise<Spi
       returning host, owner
     ),
     due as (
-      -- what concerned the old one is not all that concerns the new one
       insert into accounts (did)
-      select me.owner from me
+      select ${owner}
       union select value ->> 'subject' from me join records on records.did = me.owner
         and collection = 'sh.tangled.spindle.member' and value ->> 'instance' = me.host
-      on conflict (did) do update set due_at = clock_timestamp(), listed_rev = null
+      -- what concerned the old one is not all that concerns the new one
+      on conflict (did) do update set due_at = clock_timestamp(), listed_rev = null where exists (select from me)
       returning did
     ),
     told as (select pg_notify('repos', host) from me union all select pg_notify('accounts', did) from due)

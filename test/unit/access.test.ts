@@ -236,11 +236,11 @@ describe('in the database', () => {
         () => applyAccount(db.sql, held, { did, active: false, status: 'deactivated', at: at(10) }),
         undefined,
       ],
-      ['and comes back', () => applyAccount(db.sql, held, { did, active: true, at: at(11) }), at(9)],
+      ['and comes back', () => applyAccount(db.sql, held, { did, active: true, at: at(11) }), at(11)],
       [
         'the first invitation is taken back',
         () => write(owner, 'sh.tangled.spindle.member', 12, null, `${did}3`),
-        at(9),
+        at(11),
       ],
       ['and the second', () => write(owner, 'sh.tangled.spindle.member', 13, null, `${did}4`), undefined],
       ['a pin', () => pinRepo(db.sql, { knot, did, name: 'site', since: at(14) }), at(14)],

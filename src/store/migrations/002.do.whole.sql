@@ -31,6 +31,7 @@ create index records_subject on records ((value ->> 'subject'))
   where collection <> 'sh.tangled.repo' and value is not null;
 
 -- active: false while the account is deactivated, suspended, taken down or not to be found; its records wait.
+-- active_since: when it came back; what happened while it was away does not count.
 -- floor: the account was deleted; commits up to this rev never were. listed_at: when the last complete listing began.
 -- due_at: when it is listed next, if it is the owner's or a member's; infinity: only its records were seen.
 create table accounts (
@@ -38,6 +39,7 @@ create table accounts (
   active boolean not null default true,
   status text,
   status_at timestamptz,
+  active_since timestamptz,
   floor text collate "C",
   listed_at timestamptz,
   listed_rev text collate "C",
@@ -55,16 +57,16 @@ create view served as
   from repos where source = 'pin'
 union all
   select repo.value ->> 'knot', repo.did, repo.value ->> 'name', repo.rkey, repo.value ->> 'repoDid', 'record',
-    greatest(repo.since, spindle.since, case when repo.did = spindle.owner then '-infinity' else member.since end)
+    greatest(repo.since, spindle.since, accounts.active_since, case when repo.did <> spindle.owner then member.since end)
   from spindle
   join records repo on repo.collection = 'sh.tangled.repo' and repo.value ->> 'spindle' = spindle.host
+  left join accounts on accounts.did = repo.did
   left join lateral (
     select min(records.since) as since from records
     where collection = 'sh.tangled.spindle.member' and did = spindle.owner
       and value ->> 'instance' = spindle.host and value ->> 'subject' = repo.did
   ) member on true
-  where (repo.did = spindle.owner or member.since is not null)
-    and not exists (select from accounts where accounts.did = repo.did and not active);
+  where (repo.did = spindle.owner or member.since is not null) and accounts.active is not false;
 
 create index triggers_held on triggers ((body -> 'triggerMetadata' -> 'repo' ->> 'did')) where state = 'held';
 
