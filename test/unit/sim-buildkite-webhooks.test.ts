@@ -117,7 +117,7 @@ test('a skipped build has its own event, and one that was not run has none', asy
 
 test('a webhook that is answered too late or badly is recorded and not sent again', async () => {
   const stuck = Promise.withResolvers<number>();
-  const { sim, received } = await hooked({ timeout: 30 }, (got) =>
+  const { sim, received } = await hooked({ timeout: 1500 }, (got) =>
     got.body.event === 'build.scheduled' ? stuck.promise : 503,
   );
   await create(sim);
