@@ -20,10 +20,14 @@ export interface ListerProcess {
   reports: ListerReport[];
 }
 
-/** The same as a process of its own. It ends with the test. */
-export function startListerProcess(databaseUrl: string, options: BackfillOptions): ListerProcess {
+/** The same as a process of its own. It ends with the test. `heapMb`: it dies when it holds more than this. */
+export function startListerProcess(
+  databaseUrl: string,
+  { heapMb, ...options }: BackfillOptions & { heapMb?: number },
+): ListerProcess {
   const owner = options.owner ?? randomUUID();
-  const child = spawn(process.execPath, [path.join(import.meta.dirname, 'backfill-process.ts')], {
+  const heap = heapMb === undefined ? [] : [`--max-old-space-size=${heapMb}`, '--max-semi-space-size=4'];
+  const child = spawn(process.execPath, [...heap, path.join(import.meta.dirname, 'backfill-process.ts')], {
     env: { ...process.env, DATABASE_URL: databaseUrl, OPTIONS: JSON.stringify({ ...options, owner }) },
     stdio: ['pipe', 'pipe', 'inherit'],
   });

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import pino from 'pino';
-import { onTestFinished } from 'vitest';
 import { type BackfillSettings, backfillSource } from '../../src/ingest/backfill.ts';
 import { leaseManager } from '../../src/ingest/leases.ts';
 import type { Sql } from '../../src/store/db.ts';
