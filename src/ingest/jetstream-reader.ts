@@ -18,6 +18,8 @@ export type JetstreamSettings = StreamSettings & {
   rewindMs: number;
   /** the same when it may lead to another host, which has a clock of its own */
   hostRewindMs: number;
+  /** silence after which another host is tried: on the whole network, some account has news every second */
+  idleMs: number;
   /** after an absence longer than this, all accounts are listed */
   gapMs: number;
   /** the same when the host turns out to begin that much later than it was asked to */
@@ -70,8 +72,10 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
   const over = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   const interesting = interestingAccounts(sql, log);
   let place = 0;
-  /** the next connection may lead to another host than the last one; who reads first does not know which that was */
-  let moved = urls.length > 1;
+  let leaving = false;
+  let idle: NodeJS.Timeout | undefined;
+  /** whose clock the cursor is of; who begins to read does not know which host was the last one */
+  let stampedBy = urls.length > 1 ? undefined : urls[0];
   /** until when a connection was surely there and had nothing left to send, in ms since 1970 */
   let completeAt = 0;
   let connection: { openedAt: number; behind: boolean } = { openedAt: 0, behind: false };
@@ -139,7 +143,7 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
   const connect = ({ from, fresh }: Start): Connection => {
     const url = urls[place % urls.length] ?? '';
     const host = new URL(url).host;
-    const cursor = fresh ? from : rewound(from, moved ? settings.hostRewindMs : settings.rewindMs);
+    const cursor = fresh ? from : rewound(from, stampedBy === url ? settings.rewindMs : settings.hostRewindMs);
     const quiet = BigInt(completeAt) * 1_000_000n;
     const complete = quiet > from ? quiet : from;
     let reached = from;
@@ -165,9 +169,11 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
         if (!gap && absence > settings.gapMs) missing(absence);
         if (gap) await insist('asking for all listings', () => allDueSoon(sql));
         options.onOpen();
+        if (urls.length > 1) idle = setTimeout(leave, settings.idleMs);
       },
 
       onFrame(bytes, now) {
+        idle?.refresh();
         const event = parseJetstream(bytes);
         if ('problem' in event) bad(bytes, event.problem, event.did === undefined ? {} : { did: event.did });
         if (event.time === undefined) return;
@@ -179,6 +185,7 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
         }
         connection.behind = event.time < BigInt(now - 60_000) * 1_000_000n;
         reached = advance(reached, event.time, now);
+        if (reached > from) stampedBy = url;
 
         const work =
           'problem' in event ? undefined : workOf(event, owner, (problem, about) => bad(bytes, problem, about));
@@ -189,6 +196,14 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
         if (frames >= settings.maxWaiting || size >= settings.maxWaitingBytes) reading.pause();
       },
     };
+  };
+
+  /** A host may answer every ping and have nothing to tell any more, since what feeds it is stuck. */
+  const leave = (): void => {
+    if (writer.waiting().frames > 0) return void idle?.refresh();
+    log.info({ host: stats.host }, 'nothing comes from this host; trying the next one');
+    leaving = true;
+    reading.restart();
   };
 
   /** Whom a frame that still waits may make matter is judged after it. */
@@ -207,14 +222,13 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
       return start && connect(start);
     },
     async onEnd(ended: Ended | undefined) {
+      clearTimeout(idle);
       // what is silent for that long counts as dead, so before that it was not
       const surelyAt = Date.now() - settings.readDeadlineMs;
       if (ended?.opened && !connection.behind && surelyAt > connection.openedAt) completeAt = surelyAt;
       await Promise.race([over, writer.settle()]);
-      moved = false;
-      if (!ended || ended.frames > 0 || urls.length < 2) return;
-      place++;
-      moved = true;
+      if (leaving || ended?.frames === 0) place++;
+      leaving = false;
     },
   });
 

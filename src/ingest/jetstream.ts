@@ -9,6 +9,7 @@ import type { Lease, Running } from './leases.ts';
 export const jetstreamDefaults: JetstreamSettings = {
   rewindMs: 5_000,
   hostRewindMs: 30_000,
+  idleMs: 600_000,
   gapMs: 1_800_000,
   lateMs: 300_000,
   pingMs: 30_000,

@@ -11,6 +11,8 @@ import { until } from '../support/until.ts';
 
 const host = 'spindle.example';
 const ttlMs = 1_000;
+const longer = { timeout: 180_000 };
+const patience = 60_000;
 
 let db: FreshDatabase;
 const children: ChildProcess[] = [];
@@ -46,64 +48,68 @@ const seen = async (sql: Sql, rkey: string): Promise<boolean> =>
 const progress = async (): Promise<string> =>
   (await db.sql<{ p: string }[]>`select coalesce(max(rev), '') as p from records`)[0]?.p ?? '';
 
-test('killed again and again while frames flow, it comes to the same tables as one that was left alone', async () => {
-  const { network, owner, env } = await startNetwork();
-  const life = busyNetwork(network, { owner: owner.did, host });
-  await startAt(db.sql, Date.now() - 60_000);
-  life.inviteAll();
+test(
+  'killed again and again while frames flow, it comes to the same tables as one that was left alone',
+  longer,
+  async () => {
+    const { network, owner, env } = await startNetwork();
+    const life = busyNetwork(network, { owner: owner.did, host });
+    await startAt(db.sql, Date.now() - 60_000);
+    life.inviteAll();
 
-  let inTheMiddle = 0;
-  for (let kills = 0; kills < 6; kills++) {
-    const child = startProcess(env.WHORL_JETSTREAM_URL, owner.did);
-    const before = await progress();
-    life.go(200);
-    await until('some of it to arrive', async () => (await progress()) > before);
-    // the rest comes while it dies, at another place each time
-    life.go(50 + 37 * kills);
-    const mark = life.end();
-    await kill(child);
-    if (!(await seen(db.sql, mark))) inTheMiddle++;
-  }
-  expect(inTheMiddle).toBeGreaterThan(0);
-  const last = life.end();
-  startProcess(env.WHORL_JETSTREAM_URL, owner.did);
-  await until('the end', () => seen(db.sql, last));
+    let inTheMiddle = 0;
+    for (let kills = 0; kills < 6; kills++) {
+      const child = startProcess(env.WHORL_JETSTREAM_URL, owner.did);
+      const before = await progress();
+      life.go(200);
+      await until('some of it to arrive', async () => (await progress()) > before, patience);
+      // the rest comes while it dies, at another place each time
+      life.go(50 + 37 * kills);
+      const mark = life.end();
+      await kill(child);
+      if (!(await seen(db.sql, mark))) inTheMiddle++;
+    }
+    expect(inTheMiddle).toBeGreaterThan(0);
+    const last = life.end();
+    startProcess(env.WHORL_JETSTREAM_URL, owner.did);
+    await until('the end', () => seen(db.sql, last), patience);
 
-  const other = await freshDatabase();
-  try {
-    await startAt(other.sql, Date.now() - 600_000);
-    const urls = [env.WHORL_JETSTREAM_URL];
-    const calm = await startJetstreamIngest(other.sql, { urls, owner: owner.did, host });
-    await until('the end', () => seen(other.sql, last));
-    await calm.stop();
-    const expected = await tables(other.sql);
-    expect(expected.records.length).toBeGreaterThan(100);
-    expect(expected.served.length).toBeGreaterThan(10);
-    expect(await tables(db.sql)).toEqual(expected);
-  } finally {
-    await other.drop();
-  }
-});
+    const other = await freshDatabase();
+    try {
+      await startAt(other.sql, Date.now() - 600_000);
+      const urls = [env.WHORL_JETSTREAM_URL];
+      const calm = await startJetstreamIngest(other.sql, { urls, owner: owner.did, host });
+      await until('the end', () => seen(other.sql, last), patience);
+      await calm.stop();
+      const expected = await tables(other.sql);
+      expect(expected.records.length).toBeGreaterThan(100);
+      expect(expected.served.length).toBeGreaterThan(10);
+      expect(await tables(db.sql)).toEqual(expected);
+    } finally {
+      await other.drop();
+    }
+  },
+);
 
-test('a process that was frozen past its lease changes nothing when it wakes up', async () => {
+test('a process that was frozen past its lease changes nothing when it wakes up', longer, async () => {
   const { network, owner, env, jetstream } = await startNetwork();
   const life = busyNetwork(network, { owner: owner.did, host });
   await startAt(db.sql, Date.now() - 60_000);
   life.inviteAll();
   const frozen = startProcess(env.WHORL_JETSTREAM_URL, owner.did);
-  await until('the first of it', async () => (await progress()) !== '');
+  await until('the first of it', async () => (await progress()) !== '', patience);
   frozen.kill('SIGSTOP');
   startProcess(env.WHORL_JETSTREAM_URL, owner.did);
-  await jetstream.connected(2);
+  await jetstream.connected(2, patience);
   // these wait in the socket of the frozen one, too
   life.go(300);
   const last = life.end();
-  await until('the end', () => seen(db.sql, last));
+  await until('the end', () => seen(db.sql, last), patience);
   const [lease] = await db.sql`select owner, epoch from leases where source = 'jetstream'`;
   const before = await tables(db.sql);
 
   frozen.kill('SIGCONT');
-  await jetstream.until(() => jetstream.connections[0]?.closedAt, 'the frozen one to close', 20_000);
+  await jetstream.until(() => jetstream.connections[0]?.closedAt, 'the frozen one to close', patience);
   expect(await tables(db.sql)).toEqual(before);
   expect((await db.sql`select owner, epoch from leases where source = 'jetstream'`)[0]).toEqual(lease);
 });

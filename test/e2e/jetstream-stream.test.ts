@@ -143,6 +143,22 @@ test.each(['gone', 'refusing', 'hanging'] as const)(
   },
 );
 
+test('a host that answers pings and tells nothing is left for the next one', async () => {
+  const { jetstreams, ingest, write } = await world({ jetstreams: 2 });
+  const [first, second] = jetstreams;
+  if (!first || !second) throw new Error('two hosts');
+  await ingest({ settings: { idleMs: 500, pingMs: 50, readDeadlineMs: 5_000 } });
+  await first.connected();
+  write('one');
+  await arrived('one');
+  const place = (await cursor()) ?? 0n;
+  first.pause();
+  write('stuck');
+  await second.connected();
+  expect(second.connections[0]?.cursor).toBe(micros(place - nanos(30_000)));
+  await arrived('stuck');
+});
+
 test('hosts whose clocks are apart lose nothing when one follows the other', async () => {
   const { network, jetstream, us, ingest, write } = await world({ jetstream: { skewMs: 20_000 } });
   const { startJetstream } = await import('../../sim/atproto/index.ts');
@@ -154,14 +170,18 @@ test('hosts whose clocks are apart lose nothing when one follows the other', asy
   await arrived('one');
   expect(await cursor()).toBeLessThanOrEqual(nanos(Date.now()));
   write('between');
+  // the next one breaks before it has shown where its own clock is
+  behind.dropAfter(1);
   await jetstream.stop();
   write('after');
+  await behind.connected(2);
+  expect(behind.connections[1]?.cursor).toBe(behind.connections[0]?.cursor);
   for (const name of ['between', 'after']) await arrived(name);
   network.delete(us, NSID.repo, 'one');
   await until('the delete', async () => (await dumpServed(db.sql)).length === 2);
 });
 
-test('nothing is skipped while the database is away, and no more is held than fits', async () => {
+test('nothing is skipped while the database is away, and no more is held than fits', { timeout: 120_000 }, async () => {
   const { network, jetstream, us, ingest, write } = await world();
   const life = busyNetwork(network, { owner: us, host });
   const running = await ingest({ settings: { maxWaiting: 50 } });
@@ -180,12 +200,13 @@ test('nothing is skipped while the database is away, and no more is held than fi
   network.reactivate(life.people[4] ?? '');
   network.deactivate(life.people[3] ?? '');
   const count = network.events.length;
-  for (let i = 0; i < 2_000; i++) write(`repo${i}`);
+  for (let i = 0; i < 1_000; i++) write(`repo${i}`);
   await until('frames to pile up', () => (running.jetstream.stats()?.frames ?? 0) >= 50);
-  expect(running.jetstream.stats()?.frames).toBeLessThan(count + 1_500);
+  expect(running.jetstream.stats()?.frames).toBeLessThan(count + 700);
   await asAdmin((admin) => admin`alter database ${admin(name)} with allow_connections true`);
 
-  await until('all that happened meanwhile', async () => (await dumpServed(db.sql)).length === 2_001);
+  const all = async (): Promise<boolean> => (await dumpServed(db.sql)).length === 1_001;
+  await until('all that happened meanwhile', all, 100_000);
   const away = (await dumpAccounts(db.sql)).filter((row) => row.includes('deactivated'));
   expect(away).toEqual([expect.stringContaining(life.people[3] ?? '') as string]);
   const members = await db.sql`select from records where collection = ${NSID.member} and value is not null`;
