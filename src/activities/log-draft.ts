@@ -1,7 +1,7 @@
 import { logLine, stepEnd, stepStart } from '../forges/tangled/log.ts';
 import { cutLine } from '../providers/line.ts';
 import type { LogLine, LogPart, LogPlace } from '../providers/provider.ts';
-import { chunkBytes, type LogChunk, packEntries } from '../store/log-chunks.ts';
+import { chunkBytes, type ChunkPacker, chunkPacker, type LogChunk } from '../store/log-chunks.ts';
 import type { Addition, LogState, StoredStep } from '../store/logs.ts';
 import type { Mask } from './mask.ts';
 
@@ -55,12 +55,14 @@ export interface DraftOptions {
   mask: Mask;
   /** Says to which of several steps a group belongs. */
   label?: string | undefined;
+  /** Of the one who drafts; a new one if absent. */
+  packer?: ChunkPacker | undefined;
   /** Where the CI shows the build, for who wants what is left out here. */
   url: string | null;
 }
 
 /** Begins where a log and one of its steps stand. */
-export function draftOf({ log, step: from, mask, label, url }: DraftOptions): Draft {
+export function draftOf({ log, step: from, mask, label, packer = chunkPacker(), url }: DraftOptions): Draft {
   const { about } = from;
   let { place, done } = from;
   let clock = place.at ?? about.startedAt ?? log.createdAt.getTime();
@@ -68,20 +70,16 @@ export function draftOf({ log, step: from, mask, label, url }: DraftOptions): Dr
   let bytes = 0;
   let count = 0;
   const chunks: LogChunk[] = [];
-  let entries: string[] = [];
-  let size = 0;
+  // What somebody drafted before and did not add is not to be added.
+  packer.clear();
 
   const add = (entry: string): void => {
-    entries.push(entry);
-    size += entry.length;
+    packer.add(entry);
     count += 1;
   };
   const pack = async (): Promise<void> => {
-    if (entries.length === 0) return;
-    const full = entries;
-    entries = [];
-    size = 0;
-    chunks.push(await packEntries(full));
+    const chunk = await packer.pack();
+    if (chunk) chunks.push(chunk);
   };
 
   const open = (step: Omit<OpenStep, 'id'>): void => {
@@ -99,9 +97,10 @@ export function draftOf({ log, step: from, mask, label, url }: DraftOptions): Dr
     if (place.open) return;
     open({ name: short(about.name), ...(about.command ? { command: short(about.command) } : {}) });
   };
-  const line = ({ group, ...line }: LogLine): void => {
-    clock = line.at ?? clock;
-    const text = cutLine({ ...line, text: mask(line.text, line.bytes !== undefined) });
+  const line = ({ text: raw, at, group, bytes: length }: LogLine): void => {
+    clock = at ?? clock;
+    const masked = mask(raw, length !== undefined);
+    const text = length === undefined ? masked : cutLine({ text: masked, bytes: length });
     if (group) {
       close(clock);
       open({
@@ -126,7 +125,7 @@ export function draftOf({ log, step: from, mask, label, url }: DraftOptions): Dr
       return count;
     },
     get isFull() {
-      return chunks.length > 0 || size >= chunkBytes;
+      return chunks.length > 0 || packer.size >= chunkBytes;
     },
     get isEmpty() {
       return count === 0 && place === from.place && done === from.done;
@@ -137,7 +136,7 @@ export function draftOf({ log, step: from, mask, label, url }: DraftOptions): Dr
       if (part.skipped) say(leftOut(part.skipped, url));
       for (const one of part.lines) {
         line(one);
-        if (size >= chunkBytes) await pack();
+        if (packer.size >= chunkBytes) await pack();
       }
       const raw = Math.max(0, part.place.bytes - (part.again ? 0 : place.bytes) - (part.skipped ?? 0));
       bytes += raw;

@@ -1,6 +1,7 @@
 import { ProviderError } from '../providers/errors.ts';
 import type { BuildRef, Provider } from '../providers/provider.ts';
 import type { AttemptKey } from '../store/builds.ts';
+import type { ChunkPacker } from '../store/log-chunks.ts';
 import type { Sql } from '../store/db.ts';
 import { appendLog, type LogState, openLog, stepsOf } from '../store/logs.ts';
 import { beginning, type Draft, draftOf, type ReadStep } from './log-draft.ts';
@@ -15,6 +16,7 @@ export interface Bringing {
   mask: () => Mask;
   /** What is kept of the whole log, in the CI's bytes. */
   maxBytes: number;
+  packer: ChunkPacker;
   signal: AbortSignal;
   /** As it was when it was last heard of. */
   log: LogState;
@@ -43,9 +45,10 @@ export async function bringStep(bringing: Bringing, first: ReadStep, manner: Man
 
 /** Reads a step from its place on. Undefined when that is done; else the step as somebody else has left it. */
 async function readOn(bringing: Bringing, from: ReadStep, manner: Manner): Promise<ReadStep | undefined> {
-  const { provider, ref, mask, maxBytes, signal } = bringing;
+  const { provider, ref, mask, maxBytes, packer, signal } = bringing;
   const label = manner.labelled ? from.about.name : undefined;
-  const begin = (step: ReadStep): Draft => draftOf({ log: bringing.log, step, mask: mask(), label, url: ref.url });
+  const begin = (step: ReadStep): Draft =>
+    draftOf({ log: bringing.log, step, mask: mask(), label, packer, url: ref.url });
   let draft = begin(from);
   let overtaken: ReadStep | undefined;
   /** False when somebody else was quicker. */

@@ -22,6 +22,7 @@ const sgr = /\x1b\[[\d;:]*m/g;
 
 /** More than any real code has; what is longer only costs room. */
 const longestSgr = 64;
+const shortSgr = /\x1b\[[\d;:]{0,64}m/g;
 
 /** Text without its SGR codes. */
 export const withoutColours = (text: string): string => (text.includes('\x1b') ? text.replaceAll(sgr, '') : text);
@@ -32,6 +33,8 @@ export const withoutColours = (text: string): string => (text.includes('\x1b') ?
  */
 export function cleanText(text: string, onApc?: (content: string) => void): string {
   if (!unclean.test(text)) return text;
+  // Most lines that have any codes have only those of colours.
+  if (!unclean.test(text.replaceAll(shortSgr, ''))) return text;
   let link: { url: string; from: number } | undefined;
   const endLink = (to: number): string => {
     if (!link) return '';

@@ -43,8 +43,16 @@ const control = ({ step, name, system, command, at }: LogStepFrame, status: 'sta
 /** The last millisecond that RFC 3339 can name. */
 const lastTime = Date.UTC(10_000, 0) - 1;
 
+/** Many lines are written within one millisecond. */
+let last = { ms: Number.NaN, text: '' };
+
 /** RFC 3339 in UTC with nine digits of fraction. A time that is none is the nearest that can be written. */
 export function logTime(ms: number): string {
+  if (last.ms !== ms) last = { ms, text: timeText(ms) };
+  return last.text;
+}
+
+function timeText(ms: number): string {
   const time = Number.isNaN(ms) ? 0 : Math.max(0, Math.min(lastTime, Math.floor(ms)));
   return `${new Date(time).toISOString().slice(0, -1)}000000Z`;
 }

@@ -16,8 +16,8 @@ export interface Opened {
 const glance = 64 * 1024;
 
 /** A part is given when it has so many bytes or lines. */
-const partBytes = 256 * 1024;
-const partLines = 4096;
+const partBytes = 64 * 1024;
+const partLines = 1024;
 
 /**
  * Opens the last `bytes` of a job's log, or all of it if it has fewer; undefined when there is none. Buildkite knows no
