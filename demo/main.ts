@@ -1,14 +1,20 @@
 import { Command } from 'commander';
 import { untilStopped } from './interrupt.ts';
+import { readLog } from './log.ts';
 import { follower, jobs, type Result } from './push.ts';
 import { liveScreen, plainScreen, type Screen } from './screen.ts';
 import { bold, faint, line, type Step, table } from './table.ts';
-import { failing, logFolder, startWorld, type Stops, type World } from './world.ts';
+import { demoFolder, failing, startWorld, type Stops, type World } from './world.ts';
 
 interface Options {
   once?: true;
   fail?: true;
   plain?: true;
+}
+
+/** The log of the first job: where it is read, and how many lines it has. */
+interface Logged {
+  log: { url: string; lines: number };
 }
 
 /** A pipeline of the demo takes three seconds. */
@@ -29,16 +35,17 @@ const screen: Screen =
   process.stdout.isTTY && !options.plain ? liveScreen(process.stdout) : plainScreen(process.stdout);
 const interrupt = untilStopped();
 const stops: Stops = [];
-const log = await logFolder();
+const folder = await demoFolder();
 const watch = follower();
-let result: Result | undefined;
+let result: (Result & Logged) | undefined;
 let trouble: string | undefined;
 
 // An Enter while a push is under way only moves the cursor.
 if (!options.once) process.stdin.on('data', (typed) => screen.moved(String(typed).split('\n').length - 1));
-screen.say(bold('Whorl demo') + faint(`  Whorl's log: ${log.file}`));
+screen.say(bold('Whorl demo') + faint(`  Whorl's log: ${folder.logFile}`));
 const starting = startWorld({
-  logFile: log.file,
+  dir: folder.dir,
+  logFile: folder.logFile,
   watch,
   say: (text) => screen.say(text),
   stops,
@@ -56,7 +63,7 @@ try {
 process.exit(await end());
 
 /** Pushes, and shows what follows from it. */
-async function onePush(world: World): Promise<Result> {
+async function onePush(world: World): Promise<Result & Logged> {
   let over = false;
   const told = (step: Step): void => {
     if (interrupt.signal.aborted) return;
@@ -72,18 +79,29 @@ async function onePush(world: World): Promise<Result> {
   screen.settle();
   over = true;
 
+  const [job = ''] = jobs;
+  const log = await interrupt.or(readLog(world, run.rkey, job));
+  const { step, lines } = log.end;
+  screen.say(
+    '',
+    `${bold(`the log of ${job}`)}  ${log.lines} lines, the last of "${step}":`,
+    ...lines.map((text) => `  ${text}`),
+  );
+
   const links: (readonly [string, string])[] = [
     ['Temporal UI', `${world.ui}/namespaces/default/workflows/${encodeURIComponent(run.pipeline)}`],
-    ['/events', `${world.events}?cursor=1`],
+    ['/events', `${world.url.replace('http', 'ws')}/events?cursor=1`],
+    ['/logs', log.url],
+    ['in a terminal', `WHORL_DATA_DIR=${folder.dir} npx node src/main.ts logs ${run.rkey}`],
     ...jobs.flatMap((job) => (run.builds[job] === undefined ? [] : [[`CI, ${job}`, run.builds[job]] as const])),
   ];
   screen.say(
     '',
     ...links.map(([name, url]) => `  ${name.padEnd(13)} ${url}`),
-    ...world.appview.problems.map((problem) => `  ! the appview complains: ${problem}`),
+    ...[...world.appview.problems, ...log.problems].map((problem) => `  ! the appview complains: ${problem}`),
     ...(options.once ? [] : ['', faint('Enter pushes again, Ctrl-C stops everything.')]),
   );
-  return done;
+  return { ...done, log: { url: log.url, lines: log.lines } };
 }
 
 /** Resolves when the person presses Enter, from now on; never where nobody can. */
@@ -96,7 +114,7 @@ async function end(): Promise<number> {
   screen.settle();
   screen.say('', faint('stopping …'));
   setTimeout(() => {
-    screen.say(`not everything stopped within ${stopWithinMs / 1000} s; see ${log.file}`);
+    screen.say(`not everything stopped within ${stopWithinMs / 1000} s; see ${folder.logFile}`);
     process.exit(1);
   }, stopWithinMs);
   await starting.catch(() => {});
@@ -108,10 +126,10 @@ async function end(): Promise<number> {
   const green = trouble === undefined && result?.status === 'success';
   const wrong = trouble !== undefined || (result !== undefined && !green && !options.fail);
   if (trouble !== undefined) screen.say(trouble);
-  if (wrong) screen.say(`Whorl's log is kept: ${log.file}`);
-  else await log.remove();
+  if (wrong) screen.say(`Whorl's log is kept: ${folder.logFile}`);
+  else await folder.remove();
   if (!options.once) return trouble === undefined ? 0 : 1;
   const status = interrupt.signal.aborted ? 'interrupted' : 'failed';
-  screen.say(JSON.stringify(result ?? { pipeline: null, status, jobs: {}, ms: 0 }));
+  screen.say(JSON.stringify(result ?? { pipeline: null, status, jobs: {}, ms: 0, log: null }));
   return green ? 0 : 1;
 }

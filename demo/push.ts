@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Outcome } from '../sim/appview/book.ts';
 import type { Build, Delivery, RequestRecord } from '../sim/buildkite/index.ts';
 import type { Step } from './table.ts';
-import { repo, type Watch, type World } from './world.ts';
+import type { Watch, World } from './world.ts';
 
 export const jobs = ['ci.yml', 'lint.yml'];
 const ends = ['success', 'failed', 'timeout', 'cancelled'];
@@ -21,6 +21,7 @@ export interface Result {
 export interface Run {
   title: string;
   pipeline: string;
+  rkey: string;
   steps: Step[];
   /** Addresses of the builds, by job. */
   builds: Record<string, string>;
@@ -96,7 +97,7 @@ export function follower(): Follower {
         },
       };
 
-      const { rkey, sha } = world.knot.push({ repo, workflows });
+      const { rkey, sha } = world.knot.push({ repo: world.repo, workflows });
       const pipeline = `pipeline/${world.knot.host}/${rkey}`;
       const giveUp = new AbortController();
       const watching = followIntake(world, rkey, pipeline, add, giveUp.signal);
@@ -116,7 +117,7 @@ export function follower(): Follower {
           await watching.catch(() => {});
         }
       })();
-      return { title: `push main @ ${sha.slice(0, 7)}`, pipeline, steps, builds, startedAt, done };
+      return { title: `push main @ ${sha.slice(0, 7)}`, pipeline, rkey, steps, builds, startedAt, done };
     },
   };
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from '@temporalio/client';
@@ -12,16 +12,15 @@ import {
   type ScriptRule,
   startBuildkite,
 } from '../sim/buildkite/index.ts';
+import { register } from '../sim/appview/register.ts';
 import { type KnotSim, startKnot } from '../sim/knot/knot.ts';
 import { loadConfig } from '../src/config/index.ts';
-import { startPostgres } from '../src/embedded/postgres.ts';
+import { postgresDir, startPostgres } from '../src/embedded/postgres.ts';
 import { startTemporal } from '../src/embedded/temporal.ts';
 import { startUp } from '../src/roles/start.ts';
 import { openClient, temporalOn } from '../src/roles/temporal.ts';
 import { type Database, openDatabase } from '../src/store/db.ts';
-import { pinRepo } from '../src/store/repos.ts';
-
-export const repo = { did: 'did:plc:ewvi7nxzyoun6zhxrhs64oiz', name: 'whorl-demo' };
+import { host, type Repo, startNetwork } from './network.ts';
 
 /** Told of what the simulators see. */
 export interface Watch {
@@ -31,6 +30,8 @@ export interface Watch {
 }
 
 export interface World {
+  /** Served by Whorl, because records say so. */
+  repo: Repo;
   knot: KnotSim;
   ci: BuildkiteSim;
   /** A strict reader of `/events`, which knows only the pipelines that it heard of from the knot. */
@@ -39,8 +40,8 @@ export interface World {
   client: Client;
   /** Temporal's UI. */
   ui: string;
-  /** `ws://…/events`. */
-  events: string;
+  /** Whorl's public address, `http://…`. */
+  url: string;
   /** Rejects when a part of it ends by itself. */
   failed: Promise<never>;
 }
@@ -48,13 +49,17 @@ export interface World {
 /** What has to be undone at the end, last first. */
 export type Stops = (() => Promise<unknown>)[];
 
-/** A folder for Whorl's log. It stays when something went wrong, and says why. */
-export async function logFolder(): Promise<{ file: string; remove: () => Promise<void> }> {
+/** A folder for the database and Whorl's log. It stays when something went wrong, and the log says why. */
+export async function demoFolder(): Promise<{ dir: string; logFile: string; remove: () => Promise<void> }> {
   const dir = await mkdtemp(path.join(tmpdir(), 'whorl-demo-'));
-  return { file: path.join(dir, 'whorl.log'), remove: () => rm(dir, { recursive: true, force: true }) };
+  // PostgreSQL may run as another user.
+  await chmod(dir, 0o755);
+  return { dir, logFile: path.join(dir, 'whorl.log'), remove: () => rm(dir, { recursive: true, force: true }) };
 }
 
 export interface Start {
+  /** Where commands find the database, as they find that of a `whorl up`. */
+  dir: string;
   logFile: string;
   watch: Watch;
   say(line: string): void;
@@ -67,10 +72,10 @@ export interface Start {
 }
 
 /**
- * Everything for real but the three that are somebody else's: a knot, a CI and an appview, which are simulated. Whorl is
- * started by the code of `whorl up`.
+ * Everything for real but what is somebody else's: the network of records, a knot, a CI and an appview, which are
+ * simulated. Whorl is started by the code of `whorl up`, and knows nothing of any repository: its tables are empty.
  */
-export async function startWorld({ logFile, watch, say, stops, signal, reopenings }: Start): Promise<World> {
+export async function startWorld({ dir, logFile, watch, say, stops, signal, reopenings }: Start): Promise<World> {
   const lost = Promise.withResolvers<never>();
   lost.promise.catch(() => {});
   const onExit = (reason: string): void => lost.reject(new Error(reason));
@@ -83,18 +88,20 @@ export async function startWorld({ logFile, watch, say, stops, signal, reopening
   };
 
   const starts = [
-    keep(startPostgres({ onExit }), (it) => it.stop()),
+    keep(startPostgres({ dir: postgresDir(dir), persistent: false, onExit }), (it) => it.stop()),
     keep(startTemporal({ ui: true, onExit }), (it) => it.stop()),
     keep(startBuildkite(buildkite(watch)), (it) => it.close()),
     keep(startKnot(), (it) => it.close()),
+    keep(startNetwork(), (it) => it.close()),
   ] as const;
   starts[0].then(({ port }) => ready(`PostgreSQL on 127.0.0.1:${port}`)).catch(() => {});
   starts[1].then(({ address }) => ready(`Temporal on ${address}`)).catch(() => {});
   starts[2].then(({ port }) => ready(`a CI that speaks Buildkite's protocol on 127.0.0.1:${port}`)).catch(() => {});
   starts[3].then(({ host }) => ready(`a knot on ${host}`)).catch(() => {});
+  starts[4].then(() => ready('a network of records: accounts, their server, a directory, a jetstream')).catch(() => {});
   // All of them: what starts must have its stop before this gives up.
   await Promise.allSettled(starts);
-  const [postgres, temporal, ci, knot] = await Promise.all(starts);
+  const [postgres, temporal, ci, knot, network] = await Promise.all(starts);
   signal.throwIfAborted();
 
   // The person's own settings are about other services than these.
@@ -104,8 +111,8 @@ export async function startWorld({ logFile, watch, say, stops, signal, reopening
     TEMPORAL_ADDRESS: temporal.address,
     // Not there on purpose: a person's default profile would otherwise be mixed in.
     TEMPORAL_PROFILE: '',
-    WHORL_HOSTNAME: 'spindle.example',
-    WHORL_OWNER_DID: 'did:web:owner.example',
+    WHORL_HOSTNAME: host,
+    ...network.env,
     WHORL_DEV: 'true',
     WHORL_LISTEN_ADDR: '127.0.0.1:0',
     WHORL_DATABASE_URL: postgres.url,
@@ -136,11 +143,15 @@ export async function startWorld({ logFile, watch, say, stops, signal, reopening
   const client = openClient(temporalOn(temporal.address, temporal.namespace));
   stops.push(() => client.connection.close());
 
-  await pinRepo(sql, { knot: knot.host, ...repo });
   // The appview reads the knot too, to learn of pipelines.
-  await Promise.all([appview.connected(), knot.connected(2)]);
-  ready(`Whorl, all roles: ${events}`);
-  return { knot, ci, appview, sql, client, ui: temporal.uiUrl ?? '', events, failed: lost.promise };
+  await Promise.all([appview.connected(), network.read()]);
+  const url = events.replace(/^ws(.*)\/events$/, 'http$1');
+  ready(`Whorl, all roles: ${url}`);
+  const verified = await register(url, network.owner.did);
+  if (!verified.ok) throw new Error(`An appview would not verify this spindle: ${verified.message}`);
+  ready(`an appview verifies it for its owner, ${network.owner.handle}`);
+  const repo = await network.join({ sql, knot, signal, told: ready });
+  return { repo, knot, ci, appview, sql, client, ui: temporal.uiUrl ?? '', url, failed: lost.promise };
 }
 
 /** For `ci.script`: lint.yml's builds fail. */

@@ -1,13 +1,15 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { accepts } from '../../src/embedded/ports.ts';
 
 const main = fileURLToPath(new URL('../../demo/main.ts', import.meta.url));
+const whorl = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 /** The demo as a process of its own, in a folder for temporary files of its own. */
 async function demo(...args: string[]) {
@@ -64,7 +66,7 @@ async function processesWith(mark: string): Promise<string[]> {
 }
 
 test(
-  'demo --once pushes, goes green, says so in its last line, and leaves nothing behind',
+  'demo --once begins with empty tables, pushes, goes green, reads the log, says so in its last line, and leaves nothing behind',
   { timeout: 90_000 },
   async () => {
     const run = await demo('--once');
@@ -76,7 +78,16 @@ test(
       status: 'success',
       jobs: { 'ci.yml': 'success', 'lint.yml': 'success' },
       ms: expect.any(Number),
+      log: {
+        url: expect.stringMatching(/^ws:\/\/127\.0\.0\.1:\d+\/logs\/127\.0\.0\.1:\d+\/[2-7a-z]{13}\/ci\.yml$/),
+        lines: expect.any(Number),
+      },
     });
+    expect((JSON.parse(last) as { log: { lines: number } }).log.lines).toBeGreaterThan(5);
+    expect(run.output()).toMatch(
+      /an appview verifies it[^]+invited: [^]+; Whorl knows[^]+chosen: [^]+; Whorl knows[^]+connected: [^]+push main/,
+    );
+    expect(run.output()).toMatch(/the log of ci\.yml +\d+ lines[^]+4 passed, 0 failed\n/);
     expect(run.output()).toMatch(/Temporal UI +http:\/\/127\.0\.0\.1:\d+\/namespaces\/default\/workflows\/pipeline%2F/);
     expect(run.output()).not.toContain('the appview complains');
     expect(await run.left()).toEqual([]);
@@ -97,6 +108,23 @@ test(
       output: expect.not.stringContaining('Error'),
     });
     expect(run.output()).not.toMatch(/^ +at /m);
+    expect(await run.left()).toEqual([]);
+  },
+);
+
+test(
+  'while the demo runs, whorl logs shows the log of its push by the command that it prints',
+  { timeout: 120_000 },
+  async () => {
+    const run = await demo();
+    await run.prints('Enter pushes again');
+    const [, dir = '', args = ''] = /WHORL_DATA_DIR=(\S+) npx node src\/main\.ts (logs \S+)\n/.exec(run.output()) ?? [];
+    const { PATH, HOME } = process.env;
+    const env = { PATH, HOME, WHORL_DATA_DIR: dir };
+    const { stdout } = await promisify(execFile)(process.execPath, [whorl, ...args.split(' ')], { env });
+    expect(stdout).toMatch(/^##### ci\.yml, attempt 1\n[^]+4 passed, 0 failed\n##### lint\.yml, attempt 1\n/);
+    run.kill('SIGINT');
+    expect(await run.ended).toBe(0);
     expect(await run.left()).toEqual([]);
   },
 );
