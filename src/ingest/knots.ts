@@ -10,6 +10,9 @@ import type { Lease, Running } from './leases.ts';
 
 const prefix = 'knot/';
 
+/** A notice may be lost; but to look at all that is served costs something when there is much of it. */
+const untoldMs = 30_000;
+
 export const knotDefaults: KnotSettings = {
   rewindMs: 5_000,
   drainIdleMs: 1_000,
@@ -25,8 +28,11 @@ export const knotDefaults: KnotSettings = {
 };
 
 export type KnotSource = {
-  /** `knot/<host>` of every knot that a chosen repo lives on. Also tells the readers what is chosen now. */
-  wanted(): Promise<string[]>;
+  /**
+   * `knot/<host>` of every knot that a served repo lives on. Also tells the readers what is served now.
+   * @param told default true; false: nobody says that it changed, so an answer of the last half minute will do
+   */
+  wanted(told?: boolean): Promise<string[]>;
   /** Reads `knot/<host>` under this lease. */
   start(source: string, lease: Lease): Running;
   isKnot(source: string): boolean;
@@ -51,6 +57,7 @@ export function knotSource(options: {
   const warned = new Set<string>();
   let wanted = new Map<string, WantedKnot>();
   let named: string | undefined;
+  let askedAt = Number.NEGATIVE_INFINITY;
 
   const isUsable = ({ knot }: WantedKnot): boolean => {
     const problem = knotNameProblem(knot);
@@ -60,7 +67,9 @@ export function knotSource(options: {
   };
 
   return {
-    async wanted() {
+    async wanted(told = true) {
+      const now = performance.now();
+      if (!told && now - askedAt < untoldMs) return [...wanted.keys()].map((knot) => `${prefix}${knot}`);
       const knots = (await wantedKnots(sql)).filter(isUsable);
       const names = JSON.stringify(knots.map(({ knot }) => knot));
       wanted = new Map(knots.map((knot) => [knot.knot, knot]));
@@ -68,6 +77,7 @@ export function knotSource(options: {
         for (const source of await forgetUnwantedKnots(sql)) options.log.info({ source }, 'its last repo is gone');
       }
       named = names;
+      askedAt = now;
       for (const { reader } of readers.values()) reader.refresh();
       return knots.map(({ knot }) => `${prefix}${knot}`);
     },

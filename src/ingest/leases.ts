@@ -27,8 +27,8 @@ export type LeaseOptions = {
   sql: Sql;
   /** unique for this process, also after a restart */
   owner: string;
-  /** all sources that should have a reader somewhere */
-  wanted(): Promise<string[]>;
+  /** All sources that should have a reader somewhere. `told`: they may have changed, as far as we were told. */
+  wanted(told: boolean): Promise<string[]>;
   /** Starts reading a source. Called again for the same source only after `stop` has resolved. */
   start(source: string, lease: Lease): Running;
   log: Logger;
@@ -62,11 +62,14 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
   let stopping = false;
   let announced = false;
   let woken = false;
+  /** `wanted` was not asked since somebody told us that it changed */
+  let told = true;
   let wake = (): void => {};
   let expiry: NodeJS.Timeout | undefined;
 
   const notify = (): void => {
     woken = true;
+    told = true;
     wake();
   };
 
@@ -149,11 +152,22 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
     watchExpiry();
   };
 
+  const ask = async (): Promise<string[]> => {
+    const because = told;
+    told = false;
+    try {
+      return await within(ttlMs, options.wanted(because));
+    } catch (error) {
+      told = true;
+      throw error;
+    }
+  };
+
   const tick = async (): Promise<void> => {
     await renew();
     if (!announced) await within(ttlMs, announceMember(sql));
     announced = true;
-    const wanted = new Set(await within(ttlMs, options.wanted()));
+    const wanted = new Set(await ask());
     const members = Math.max(1, await within(ttlMs, countMembers(sql)));
     const fair = Math.ceil(wanted.size / members);
     if (stopping) return;

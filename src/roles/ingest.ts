@@ -62,11 +62,11 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
     sql,
     log,
     owner: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
-    wanted: async () => [
+    wanted: async (told) => [
       ...network.filter((each) => isLive || each !== backfill).map(({ source }) => source),
       ...dispatchSources(),
       house.source,
-      ...(await knots.wanted()),
+      ...(await knots.wanted(told)),
     ],
     start(source, lease) {
       const one = [...network, house].find((each) => each.source === source);

@@ -5,9 +5,12 @@ import type { Sql } from './db.ts';
 export async function factsOf(sql: Sql, { knot, did, name, repoDid }: AskedRepo): Promise<Facts> {
   const [row] = await sql<{ facts: Facts; others: string[] }[]>`
     select ${askedFacts(sql)} as facts, array(
-      select records.value ->> 'name' from spindle, records
-      where records.did = asked.did and records.collection = 'sh.tangled.repo' and records.value is not null
-        and records.value ->> 'knot' = lower(asked.knot) and records.value ->> 'spindle' = spindle.host
+      select value ->> 'name' from spindle, (
+        select value from records
+        where records.did = asked.did and collection = 'sh.tangled.repo' and value is not null
+        order by value ->> 'name' limit 1000
+      ) mine
+      where value ->> 'knot' = lower(asked.knot) and value ->> 'spindle' = spindle.host
       order by 1 limit 5
     ) as others
     from (select ${knot}::text as knot, ${did}::text as did, ${name}::text as name, ${repoDid ?? null}::text as repo_did) asked`;

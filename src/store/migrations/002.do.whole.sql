@@ -27,8 +27,8 @@ create index records_name on records (did, (value ->> 'name'))
   where collection = 'sh.tangled.repo' and value is not null;
 create index records_repo_did on records (did, (value ->> 'repoDid'))
   where collection = 'sh.tangled.repo' and value is not null;
-create index records_subject on records ((value ->> 'subject'))
-  where collection <> 'sh.tangled.repo' and value is not null;
+create index records_member on records (did, (value ->> 'instance'), (value ->> 'subject'))
+  where collection = 'sh.tangled.spindle.member' and value is not null;
 
 -- active: false while the account is deactivated, suspended, taken down or not to be found; its records wait.
 -- active_since: when it came back; what happened while it was away does not count.
