@@ -12,7 +12,7 @@ interface Options {
   plain?: true;
 }
 
-/** The log of the first job: where it is read, and how many lines it has. */
+/** The log of a job, one that failed if there is one: where it is read, and how many lines it has. */
 interface Logged {
   log: { url: string; lines: number };
 }
@@ -79,7 +79,7 @@ async function onePush(world: World): Promise<Result & Logged> {
   screen.settle();
   over = true;
 
-  const [job = ''] = jobs;
+  const job = jobs.find((name) => done.jobs[name] === 'failed') ?? jobs[0] ?? '';
   const log = await interrupt.or(readLog(world, run.rkey, job));
   const { step, lines } = log.end;
   screen.say(
