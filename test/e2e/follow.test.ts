@@ -164,6 +164,23 @@ test('a repository that is noticed late on a knot that is read already loses not
   await reaches(whorl, between, 'started');
 });
 
+test('an event that was held and turns out to be from before the choice is refused, and says so', async () => {
+  const whorl = await started();
+  const { network, owner } = whorl.network;
+  const { knot, sql } = whorl;
+  // the knot has been read for an hour, for somebody else
+  await pinRepo(sql, { knot: knot.host, did: 'did:plc:pinned', name: 'pinned', since: new Date(Date.now() - hour) });
+  await knot.connected(1);
+  const { did } = network.account();
+  const rkey = push(knot, did, { rkey: tidAt(Date.now() - 20 * minute) });
+  await reaches(whorl, rkey, 'held');
+  network.repo(did, { knot: knot.host, name: 'site', spindle: host });
+  network.invite(owner.did, did, host);
+  await reaches(whorl, rkey, 'refused');
+  const [row] = await sql`select reason, body from triggers where rkey = ${rkey}`;
+  expect(row).toMatchObject({ body: null, reason: expect.stringContaining('before the choice') as string });
+});
+
 test('a knot that comes back starts anew, an hour before the new choice, and what came meanwhile is not started', async () => {
   const whorl = await started();
   const { network } = whorl.network;

@@ -14,7 +14,7 @@ import {
   type Held,
   type Page,
 } from '../../src/store/records.ts';
-import { beSpindle, whichSpindle } from '../../src/store/spindle.ts';
+import { beNobody, beSpindle, whichSpindle } from '../../src/store/spindle.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 
@@ -583,5 +583,22 @@ describe('who this spindle is', () => {
     ]);
     expect(await beSpindle(db.sql, { host: 'new.example', owner: alice })).toEqual({ host: 'new.example', owner });
     expect(await dueAccounts(db.sql, 10)).toMatchObject([{ did: alice, owner: true }]);
+  });
+
+  test('without a network nobody’s records count, and what is pinned stays; later it begins anew', async () => {
+    await invite();
+    await apply(changed(alice, repo, 5, repoOn(host)));
+    await db.sql`insert into repos (knot, did, name, source, chosen_at) values (${knot}, 'did:plc:x', 'pinned', 'pin', ${at(0)})`;
+    expect(await served()).toHaveLength(2);
+    await heard();
+    expect(await beNobody(db.sql)).toEqual({ host, owner });
+    expect(await heard()).toEqual([`repos:${host}`]);
+    expect(await beNobody(db.sql)).toBeUndefined();
+    expect(await served()).toEqual([{ knot, did: 'did:plc:x', name: 'pinned', since: at(0) }]);
+
+    expect(await beSpindle(db.sql, { host, owner })).toBeUndefined();
+    const [again] = await db.sql<{ since: Date }[]>`select since from served where source = 'record'`;
+    expect(Number(again?.since)).toBeGreaterThan(Number(at(5)));
+    expect(await dueAccounts(db.sql, 10)).toMatchObject([{ did: owner }, { did: alice, listedRev: null }]);
   });
 });
