@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
 import { onTestFinished } from 'vitest';
 import { type BuildkiteOptions, type BuildkiteSim, startBuildkite } from '../../sim/buildkite/index.ts';
 import type { Build, JobPlan } from '../../sim/buildkite/types.ts';
 import { createActivities } from '../../src/activities/index.ts';
-import { createLogger } from '../../src/log.ts';
+import { createLogger, type Logger } from '../../src/log.ts';
 import { pipelineId } from '../../src/pipeline/ids.ts';
-import { providers } from '../../src/providers/index.ts';
+import { buildkite } from '../../src/providers/buildkite/client.ts';
 import type { Limiter, Provider } from '../../src/providers/provider.ts';
 import { type AttemptKey, bindBuild, openPost } from '../../src/store/builds.ts';
 import type { Sql } from '../../src/store/db.ts';
@@ -36,18 +37,25 @@ export interface Custody {
   /** A job without a build. */
   job(): Promise<AttemptKey>;
   activities(more?: Partial<CustodyDeps>): Activities;
+  /** What speaks to the simulated CI. */
+  provider(): Provider;
+  /** One process that brings logs again and again. */
+  again(more?: Partial<CustodyDeps>): { bring(input: BringInput): Promise<void> };
   /** Runs the activity once. `triedFor`: how long Temporal has tried it already, ms. */
   bring(input: BringInput, more?: Partial<CustodyDeps> & { triedFor?: number }): Promise<void>;
 }
 
 export interface CustodyDeps {
   sql: Sql;
+  log: Logger;
   provider: Provider;
   limiter: Limiter;
   secrets: string[];
   maxLogBytes: number;
 }
 
+/** Temporal's own log of failures, which are what is tested here. */
+export const quiet = new DefaultLogger('ERROR');
 const free: Limiter = { reserve: async () => new Date(0), block: async () => {} };
 
 /** A database and a simulated CI, for activities that are called by hand. Ends with the test. */
@@ -81,6 +89,9 @@ export async function custody(
     return { pipeline: id, job: 'ci.yml', attempt: 1 };
   };
 
+  const buildkiteWith = (limiter: Limiter): Provider =>
+    buildkite({ apiUrl: ci.apiUrl, token: () => ci.token, limiter, log });
+
   const activities: Custody['activities'] = ({
     provider,
     limiter = free,
@@ -91,9 +102,7 @@ export async function custody(
     createActivities({
       sql,
       log,
-      providers: provider
-        ? { buildkite: provider }
-        : providers({ buildkite: { apiUrl: ci.apiUrl, token: () => ci.token, limiter, log } }),
+      providers: { buildkite: provider ?? buildkiteWith(limiter) },
       withheld: () => {},
       secrets: () => secrets,
       maxLogBytes,
@@ -107,6 +116,11 @@ export async function custody(
     close,
     job,
     activities,
+    provider: () => buildkiteWith(free),
+    again(more) {
+      const { bring } = activities(more);
+      return { bring: (input) => new MockActivityEnvironment({}, { logger: quiet }).run(bring, input) };
+    },
     async build(jobs) {
       const key = await job();
       ci.script(() => ({ jobs, steps: [] }));
@@ -119,10 +133,8 @@ export async function custody(
     },
     async bring(input, { triedFor = 0, ...more } = {}) {
       const now = Date.now();
-      const environment = new MockActivityEnvironment({
-        scheduledTimestampMs: now - triedFor,
-        currentAttemptScheduledTimestampMs: now,
-      });
+      const info = { scheduledTimestampMs: now - triedFor, currentAttemptScheduledTimestampMs: now };
+      const environment = new MockActivityEnvironment(info, { logger: quiet });
       await environment.run(activities(more).bring, input);
     },
   };
