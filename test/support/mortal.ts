@@ -43,9 +43,17 @@ function dyingSql(sql: Sql, during: <T>(work: () => PromiseLike<T>) => Promise<T
     apply(target, self, given) {
       const query: unknown = Reflect.apply(target, self, given);
       if (!(query instanceof Promise)) return query;
-      const then = query.then.bind(query);
-      query.then = (ok, no) => during(() => ({ then })).then(ok, no);
-      return query;
+      // oxlint-disable-next-line unicorn/no-thenable -- a statement is one, and runs when it is waited for
+      return Object.defineProperty(query, 'then', { value: waited(query, during) });
     },
   });
+}
+
+function waited(
+  query: Promise<unknown>,
+  during: <T>(work: () => PromiseLike<T>) => Promise<T>,
+): Promise<unknown>['then'] {
+  const run = query.then.bind(query);
+  const result = (): PromiseLike<unknown> => new Promise((resolve, reject) => void run(resolve, reject));
+  return (ok, no) => during(result).then(ok, no);
 }
