@@ -90,7 +90,8 @@ test.each([1, 2, 3, 4])(
     jetstream.flush();
     const running = await ingest({ owner, backfill: { plcUrl: plc.url } });
     const live = expected.filter((row) => !row.includes(' gone ')).map((row) => row.split(' ').slice(0, -1).join(' '));
-    await until('the tables', async () => (await dumpRecords(db.sql, { live: true })).length === live.length);
+    const tables = async (): Promise<string> => JSON.stringify(await dumpRecords(db.sql, { live: true }));
+    await until('the tables', async () => (await tables()) === JSON.stringify(live));
     await frames(running, jetstream.rows.length);
     await running.stop();
     expect(await dumpRecords(db.sql, { live: true })).toEqual(live);
