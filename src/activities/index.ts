@@ -8,7 +8,7 @@ import { type StatusDeps, statusActivities } from './statuses.ts';
 export type ActivityDeps = BuildDeps &
   Omit<StatusDeps, 'mask'> &
   Omit<LogDeps, 'mask'> & {
-    /** What must not be seen in a log. Asked at each use. */
+    /** What must not be seen in logs and failures. Asked at each use. */
     secrets: () => readonly string[];
   };
 
@@ -18,9 +18,9 @@ export const createActivities = ({
 }: ActivityDeps): Activities & Record<string, (input: never) => Promise<unknown>> => {
   const mask = secretMask(secrets);
   return {
-    ...withFailures(buildActivities(deps)),
+    ...withFailures(buildActivities(deps), { mask }),
     // No step of a job can be parked for these, and to give up would end the pipeline: they stay pending, for all to see.
-    ...withFailures(statusActivities({ ...deps, mask }), Infinity),
-    ...withFailures(logActivities({ ...deps, mask })),
+    ...withFailures(statusActivities({ ...deps, mask }), { mask, tries: Infinity }),
+    ...withFailures(logActivities({ ...deps, mask }), { mask }),
   };
 };

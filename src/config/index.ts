@@ -106,9 +106,10 @@ function secretsOf(values: Values, live: Reading['live'], env: Environment): () 
   return () => [token(), ...webhooks(), ...fixed].filter((secret) => secret !== '');
 }
 
-/** As it is written and as it is meant: a URL has it percent-encoded. */
+/** As it is meant: a URL has it percent-encoded. One that is the user's name again is no secret, but an ordinary word. */
 function passwordOf(url: string): string {
-  const written = /^[a-z]+:\/\/[^:/@]*:(.*)@/s.exec(url)?.[1] ?? '';
+  const [, user, written = ''] = /^[a-z]+:\/\/([^:/@]*):(.*)@/s.exec(url) ?? [];
+  if (written === user) return '';
   try {
     return decodeURIComponent(written);
   } catch {

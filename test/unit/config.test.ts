@@ -392,6 +392,7 @@ describe('what no log may show', () => {
 
   test('is nothing when nothing is secret', () => {
     expect(load({}).config.logs.secrets()).toEqual([]);
+    expect(load({ WHORL_DATABASE_URL: 'postgres://postgres:postgres@db/whorl' }).config.logs.secrets()).toEqual([]);
   });
 });
 
