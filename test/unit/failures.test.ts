@@ -1,5 +1,6 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
 import { expect, test } from 'vitest';
 import { withFailures } from '../../src/activities/failures.ts';
 import { secretMask } from '../../src/activities/mask.ts';
@@ -17,7 +18,9 @@ async function told(error: Error): Promise<ApplicationFailure> {
     },
     { mask: secretMask(() => [secret]) },
   );
-  const failure: unknown = await new MockActivityEnvironment().run(work, undefined as never).catch((caught) => caught);
+  const failure: unknown = await new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR', () => {}) })
+    .run(work, undefined as never)
+    .catch((caught) => caught);
   if (failure instanceof ApplicationFailure) return failure;
   throw new Error(`not a failure with a type: ${String(failure)}`);
 }
