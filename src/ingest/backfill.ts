@@ -14,6 +14,7 @@ import type { Refused } from '../store/refused.ts';
 import { accountQueue } from './backfill-queue.ts';
 import type { Lease, Running } from './leases.ts';
 import { isBelieved, LeaseLost, listAccount, type ListingDeps } from './listing.ts';
+import { within } from './within.ts';
 
 export interface BackfillSettings {
   /** Members' accounts under way at once; the owner's never waits for them. */
@@ -74,6 +75,7 @@ export interface BackfillSource {
 
 /** more members than this are listed in several looks */
 const lookLimit = 20_000;
+const stopMs = 5_000;
 
 /** Makes up for all that the live stream did not show: the records as the accounts' own servers have them. */
 export function backfillSource(options: {
@@ -239,7 +241,10 @@ function startBackfill(deps: BackfillDeps, lease: Lease): Running {
   return {
     async stop() {
       stopped.abort();
-      await Promise.all([ended, listener.close(), queue.idle()]);
+      // what the database does not answer is of an old epoch when it comes to it
+      await within(stopMs, Promise.all([ended, listener.close(), queue.idle()])).catch((error: unknown) => {
+        log.warn({ err: error }, 'a listing could not be ended as it should');
+      });
       await Promise.all([open.close(), guarded.close()]);
     },
   };

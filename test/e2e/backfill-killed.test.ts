@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { NSID } from '../../src/forges/tangled/nsid.ts';
-import type { Sql } from '../../src/store/db.ts';
+import { openDatabase, type Sql } from '../../src/store/db.ts';
 import { beSpindle } from '../../src/store/spindle.ts';
 import { type BackfillOptions, dumpTables, isListed, makeDue, startLister } from '../support/backfill.ts';
 import { startListerProcess } from '../support/backfill-child.ts';
@@ -144,11 +144,17 @@ test(
     const all = [owner, member(250), member(120)];
     await listAll(undisturbed.sql, all);
     const held = pds.hold({ route: 'listRecords', collection: NSID.repo });
-    const lister = startLister(db.sql, options());
+    const applicationName = 'lister';
+    const sql = openDatabase(db.url, { applicationName });
+    cleanup.push(() => sql.end({ timeout: 1 }));
+    const lister = startLister(sql, options());
     cleanup.push(() => lister.stop());
     await held.arrived;
     // as when PostgreSQL is restarted
-    await undisturbed.sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${new URL(db.url).pathname.slice(1)}`;
+    const ended = await db.sql`
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and application_name = ${applicationName}`;
+    expect(ended.length).toBeGreaterThan(0);
     held.release();
     await until('all to be listed', () => isAllListed(db.sql, all), 60_000);
     expect(await dumpTables(db.sql)).toEqual(await dumpTables(undisturbed.sql));
