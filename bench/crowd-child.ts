@@ -2,7 +2,9 @@ import { WebSocket } from 'ws';
 import type { CrowdReport, CrowdTask } from './crowd.ts';
 import { now } from './stats.ts';
 
-const tell = (report: CrowdReport): void => void process.send?.(report);
+/** Whoever asked may have gone meanwhile. */
+const tell = (report: CrowdReport): void =>
+  void process.send?.(report, undefined, undefined, (error) => error && process.exit(0));
 const sockets: WebSocket[] = [];
 
 process.on('disconnect', () => process.exit(0));
