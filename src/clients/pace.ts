@@ -20,6 +20,9 @@ export interface PaceSettings {
   restMaxMs: number;
 }
 
+/** A little more than one: clocks and timers count in milliseconds. */
+const secondMs = 1_010;
+
 export const paceDefaults: PaceSettings = { perSecond: 2, restMinMs: 15_000, restMaxMs: 15 * 60_000 };
 
 interface Host {
@@ -73,7 +76,7 @@ export function hostPace(settings: Partial<PaceSettings> = {}): Pace {
       if (next) return next.go();
       host.taken--;
       forgetIdle(name, host);
-    }, 1_000).unref();
+    }, secondMs).unref();
   };
 
   const forgetIdle = (name: string, host: Host): void => {
