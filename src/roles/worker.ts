@@ -120,6 +120,8 @@ function installRuntime(log: Logger): void {
 
 const methods = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
 type Meta = Record<string | symbol, unknown>;
+/** What brings logs has none on purpose. */
+const noWorkflows = 'No workflows registered';
 
 /** Temporal's own news is for debugging; its warnings are ours too. */
 const asTemporalLogger = (log: Logger) => ({
@@ -127,6 +129,6 @@ const asTemporalLogger = (log: Logger) => ({
   trace: (message: string, meta?: Meta) => log.trace(meta ?? {}, message),
   debug: (message: string, meta?: Meta) => log.debug(meta ?? {}, message),
   info: (message: string, meta?: Meta) => log.debug(meta ?? {}, message),
-  warn: (message: string, meta?: Meta) => log.warn(meta ?? {}, message),
+  warn: (message: string, meta?: Meta) => log[message.startsWith(noWorkflows) ? 'debug' : 'warn'](meta ?? {}, message),
   error: (message: string, meta?: Meta) => log.error(meta ?? {}, message),
 });

@@ -5,13 +5,14 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { historyFromJSON, historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { Worker } from '@temporalio/worker';
 import { expect, inject, test } from 'vitest';
+import { followLog, logUrl } from '../../sim/appview/log-reader.ts';
 import { type BuildkiteSim, lose } from '../../sim/buildkite/index.ts';
 import { buildkiteFile, type Pushed, type Spindle, type SpindleOptions, spindle } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
 
 /** Recorded with `RECORD=1 npm test -- test/e2e/replay.test.ts`, once for each release. */
 const folder = path.join(import.meta.dirname, '../histories');
-const release = '0.1.0';
+const release = '0.2.0';
 
 /** A pipeline of each shape. What is recorded of one is every run that its workflow id had. */
 interface Shape {
@@ -89,6 +90,19 @@ const shapes: Shape[] = [
       const again = (await builds(whorl, 2))[1]?.id ?? '';
       whorl.ci.finish(again, 'passed');
       await pushed.shows('ci.yml', 'success');
+    },
+  },
+  {
+    name: 'followed',
+    async live(whorl, pushed) {
+      const id = await only(whorl);
+      whorl.ci.advance(id, 'running');
+      await pushed.shows('ci.yml', 'running');
+      const reader = followLog(logUrl(whorl.url, whorl.knot.host, pushed.rkey, 'ci.yml'));
+      whorl.ci.appendLog(id, whorl.ci.build(id).jobs[0]?.id ?? '', 'a line\r\n');
+      await reader.wait(({ lineCount }) => lineCount > 0);
+      whorl.ci.finish(id, 'passed');
+      await reader.ended();
     },
   },
   {
