@@ -58,7 +58,7 @@ test(
     await until('members to have their turns', asked, minutes);
 
     expect(child.exitCode ?? child.signalCode).toBeNull();
-  const early = reports.find(({ pages }) => pages >= 100);
+    const early = reports.find(({ pages }) => pages >= 100);
     const most = Math.max(...reports.map(({ rss }) => rss));
     expect(reports.at(-1)?.pages).toBeGreaterThan(1_100);
     expect(most - (early?.rss ?? 0)).toBeLessThan(50 * 2 ** 20);
