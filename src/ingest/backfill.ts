@@ -33,8 +33,6 @@ export interface BackfillSettings {
   inactiveMs: number;
   /** For one request. */
   timeoutMs: number;
-  /** For one statement; longer than the database itself allows. */
-  databaseMs: number;
   /** For all of one account. */
   listingMs: number;
   pace: Partial<PaceSettings>;
@@ -50,7 +48,6 @@ export const backfillDefaults: BackfillSettings = {
   ownerRetryMaxMs: 300_000,
   inactiveMs: 3_600_000,
   timeoutMs: 10_000,
-  databaseMs: 35_000,
   listingMs: 3 * 3_600_000,
   pace: {},
 };
@@ -117,7 +114,7 @@ interface BackfillDeps {
 
 function startBackfill(deps: BackfillDeps, lease: Lease): Running {
   const { sql, dev, plcUrl, log, refused, settings, stats } = deps;
-  const { timeoutMs, databaseMs } = settings;
+  const { timeoutMs } = settings;
   const stopped = new AbortController();
   const signal = AbortSignal.any([stopped.signal, lease.signal]);
   const open = jsonHttp({ timeoutMs });
@@ -128,7 +125,6 @@ function startBackfill(deps: BackfillDeps, lease: Lease): Running {
     sql,
     held: lease,
     pds: pdsClient({ http: guarded, pace }),
-    databaseMs,
     onBad({ entry, problem, ...about }) {
       stats.bad++;
       refused.add(lease.source, Buffer.from(textOf(entry)), problem, about);
@@ -191,7 +187,7 @@ function startBackfill(deps: BackfillDeps, lease: Lease): Running {
     if (isBelieved(error, account)) {
       const { status } = error;
       log[level]({ did, status, problem }, 'an account is not to be had; its records do not count');
-      await within(databaseMs, applyAccount(sql, lease, { did, active: false, status, at: began }));
+      await applyAccount(sql, lease, { did, active: false, status, at: began });
       return note(did, problem, owner ? settings.ownerRetryMaxMs : settings.inactiveMs);
     }
     log[level]({ did, problem, tries }, 'an account could not be listed; trying again later');
@@ -202,8 +198,7 @@ function startBackfill(deps: BackfillDeps, lease: Lease): Running {
   };
 
   const note = async (did: string, problem: string, retryInMs: number): Promise<void> => {
-    const noted = listingFailed(sql, lease, did, problem, Math.ceil(retryInMs));
-    if (!(await within(databaseMs, noted))) stopped.abort();
+    if (!(await listingFailed(sql, lease, did, problem, Math.ceil(retryInMs)))) stopped.abort();
   };
 
   let woken = false;
@@ -212,7 +207,7 @@ function startBackfill(deps: BackfillDeps, lease: Lease): Running {
     while (!signal.aborted) {
       woken = false;
       queue.looking();
-      await within(databaseMs, dueAccounts(sql, lookLimit)).then(queue.offer, (error: unknown) => {
+      await dueAccounts(sql, lookLimit).then(queue.offer, (error: unknown) => {
         log.warn({ err: error }, 'cannot see which accounts are due');
       });
       // notices come in crowds

@@ -6,14 +6,11 @@ import type { DueAccount } from '../store/accounts.ts';
 import { isRefusal, type Sql } from '../store/db.ts';
 import type { Held } from '../store/leases.ts';
 import { applyPage, finishListing, type Page as Rows } from '../store/records.ts';
-import { within } from './within.ts';
 
 export interface ListingDeps {
   sql: Sql;
   held: Held;
   pds: Pds;
-  /** how long one statement may take: one on a connection that broke may never be answered */
-  databaseMs: number;
   /** A record that is none. It is stepped over, so it counts as not being there. */
   onBad(bad: BadRecord): void;
   onPage(records: number): void;
@@ -60,7 +57,7 @@ export async function listAccount(
     }
   }
   signal.throwIfAborted();
-  mine(await within(deps.databaseMs, finishListing(sql, held, { did, rev, collections, began })));
+  mine(await finishListing(sql, held, { did, rev, collections, began }));
 }
 
 /** Only the owner's word makes a member. */
@@ -82,7 +79,7 @@ function parse(deps: ListingDeps, did: string, collection: string, page: Page): 
 async function apply(deps: ListingDeps, rows: Rows): Promise<void> {
   const { did, records } = rows;
   try {
-    mine(await within(deps.databaseMs, applyPage(deps.sql, deps.held, rows)));
+    mine(await applyPage(deps.sql, deps.held, rows));
   } catch (error) {
     const [only] = records;
     if (!isRefusal(error) || !only) throw error;

@@ -1,4 +1,5 @@
 import postgres from 'postgres';
+import { answered } from './answered.ts';
 
 /** PostgreSQL's int8 is a bigint here: cursors count nanoseconds, which a number cannot hold. */
 export type Sql = postgres.Sql<{ bigint: bigint }>;
@@ -15,14 +16,16 @@ export type DatabaseOptions = {
   connectTimeoutMs?: number | undefined;
   /** after this the server gives up on one statement; default 30 s */
   statementTimeoutMs?: number | undefined;
+  /** after this the client gives up on one; default 5 s more */
+  answerTimeoutMs?: number | undefined;
   /** a notice of the server; default: dropped */
   onNotice?: ((message: string) => void) | undefined;
 };
 
 /** Opens a pool of connections; none is made before the first statement. Close it with `end()`. */
 export function openDatabase(url: string, options: DatabaseOptions = {}): Database {
-  const { onNotice } = options;
-  return postgres(url, {
+  const { onNotice, statementTimeoutMs = 30_000, answerTimeoutMs = statementTimeoutMs + 5_000 } = options;
+  const sql = postgres(url, {
     max: options.max ?? 10,
     connect_timeout: Math.ceil((options.connectTimeoutMs ?? 10_000) / 1000),
     // A pause after an outage stays short: every caller has a back-off of its own.
@@ -31,11 +34,12 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
     onnotice: (notice) => onNotice?.(`${notice['severity'] ?? 'NOTICE'}: ${notice['message'] ?? ''}`),
     connection: {
       application_name: options.applicationName ?? 'whorl',
-      statement_timeout: options.statementTimeoutMs ?? 30_000,
+      statement_timeout: statementTimeoutMs,
       // A frozen process must not hold locks for longer than this.
       idle_in_transaction_session_timeout: 5_000,
     },
   });
+  return answered(sql, answerTimeoutMs);
 }
 
 /**
@@ -58,7 +62,13 @@ export function isRefusal(error: unknown): boolean {
   return /^(?:22|23|54)[0-9A-Z]{3}$/.test(errorCode(error) ?? '');
 }
 
-const clientCodes = new Set(['CONNECT_TIMEOUT', 'CONNECTION_CLOSED', 'CONNECTION_ENDED', 'CONNECTION_DESTROYED']);
+const clientCodes = new Set([
+  'CONNECT_TIMEOUT',
+  'CONNECTION_TIMEOUT',
+  'CONNECTION_CLOSED',
+  'CONNECTION_ENDED',
+  'CONNECTION_DESTROYED',
+]);
 const systemCodes = /^(?:E(?:CONN\w+|PIPE|TIMEDOUT|HOSTUNREACH|NETUNREACH|NETDOWN|AI_AGAIN|NOTFOUND|MFILE)|EAI_AGAIN)$/;
 
 /**

@@ -145,7 +145,7 @@ test(
     await listAll(undisturbed.sql, all);
     const held = pds.hold({ route: 'listRecords', collection: NSID.repo });
     const applicationName = 'lister';
-    const sql = openDatabase(db.url, { applicationName, max: 2 });
+    const sql = openDatabase(db.url, { applicationName, max: 2, answerTimeoutMs: 5_000 });
     cleanup.push(() => sql.end({ timeout: 1 }));
     // both connections: one that is ended while postgres.js still asks for types throws where nobody can catch it
     await Promise.all([sql`select pg_sleep(0.2)`, sql`select pg_sleep(0.2)`]);

@@ -12,7 +12,6 @@ export const quickBackfill: Partial<BackfillSettings> = {
   retryMinMs: 100,
   retryMaxMs: 1_000,
   inactiveMs: 200,
-  databaseMs: 5_000,
   pace: { perSecond: 1_000, restMinMs: 50, restMaxMs: 500 },
 };
 

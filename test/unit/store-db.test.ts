@@ -1,4 +1,7 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { connect, createServer, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
+import { NeverAnswered } from '../../src/store/answered.ts';
 import { errorCode, isRefusal, isUnavailable, openDatabase } from '../../src/store/db.ts';
 import { listen } from '../../src/store/listen.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
@@ -7,6 +10,33 @@ import { until } from '../support/until.ts';
 let db: FreshDatabase;
 beforeAll(async () => void (db = await freshDatabase()));
 afterAll(() => db.drop());
+
+/** The way to a server through a link that can fall silent, as when a machine between is gone. */
+async function linkTo(url: string): Promise<{ url: string; silence(): void }> {
+  const there = new URL(url);
+  const sockets: Socket[] = [];
+  let silent = false;
+  const link = createServer((near) => {
+    const far = connect(Number(there.port), there.hostname);
+    sockets.push(near, far);
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      from.on('data', (bytes) => void (silent || to.write(bytes)));
+      from.on('error', () => to.destroy());
+      from.on('close', () => to.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => link.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    link.close();
+  });
+  const here = new URL(url);
+  here.port = String((link.address() as AddressInfo).port);
+  return { url: here.href, silence: () => void (silent = true) };
+}
 
 const failure = (work: Promise<unknown>): Promise<unknown> =>
   work.then(
@@ -47,6 +77,27 @@ test('no connection and a statement that took too long are not refusals', async 
   ]);
   await nowhere.end();
   for (const error of [closed, slow]) expect([isUnavailable(error), isRefusal(error)]).toEqual([true, false]);
+});
+
+test('a statement on a link that is dead is given up, and counts as unavailable', async () => {
+  const { url, silence } = await linkTo(inject('postgresUrl'));
+  const sql = openDatabase(url, { max: 1, answerTimeoutMs: 500 });
+  onTestFinished(() => sql.end({ timeout: 0 }));
+  expect(await sql`select 1 as n`).toEqual([{ n: 1 }]);
+  silence();
+  const error = await failure(sql`select 2 as n`);
+  expect(error).toBeInstanceOf(NeverAnswered);
+  expect([isUnavailable(error), isRefusal(error)]).toEqual([true, false]);
+});
+
+test('statements made of parts, lists and helpers are as they were', async () => {
+  const { sql } = db;
+  const part = sql`n > ${1}`;
+  const rows = { a: 1, b: 2 };
+  expect(await sql`select n from unnest(${[1, 2, 3]}::int[]) n where ${part} order by n`).toEqual([{ n: 2 }, { n: 3 }]);
+  expect(await sql`select ${sql.json(rows)}::jsonb as rows`.values()).toEqual([[rows]]);
+  await expect(sql`select 1/0`).rejects.toMatchObject({ code: '22012' });
+  expect(await sql`select 1 as n`.finally(() => {})).toEqual([{ n: 1 }]);
 });
 
 test('an error of our own is neither', () => {
