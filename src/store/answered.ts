@@ -38,6 +38,7 @@ const isStatement = (made: unknown): made is Statement => made instanceof Promis
 function limited(statement: Statement, ms: number): Statement {
   const then = statement.then.bind(statement);
   return Object.assign(statement, {
+    // oxlint-disable-next-line unicorn/no-thenable -- it is a promise already
     then: (resolve: (value: unknown) => unknown, reject: (error: unknown) => unknown) =>
       new Promise((done, failed) => {
         const timer = setTimeout(() => failed(new NeverAnswered(ms)), ms);
