@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { loadConfig } from '../config/index.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { type Running, startRole, startUp } from '../roles/start.ts';
+import { isUnavailable } from '../store/db.ts';
 
 /** A stop that takes longer than this is cut short. */
 const stopWithinMs = 30_000;
@@ -19,9 +20,9 @@ export function runCommands(): Command[] {
 }
 
 const about = {
-  ingest: 'Read knots, take webhooks, and carry what came in to Temporal. Run as many as you like.',
+  ingest: 'Read knots and records, take webhooks, and carry what came in to Temporal. Run as many as you like.',
   worker: 'Run workflows and activities. Run as many as you like.',
-  server: 'Serve /events to appviews. Run as many as you like.',
+  server: 'Serve /events and /logs to appviews. Run as many as you like.',
 };
 
 async function run(
@@ -31,6 +32,12 @@ async function run(
   const { config, warnings } = loadConfig(process.env, undefined, role);
   const log = createLogger(config.log);
   for (const warning of warnings) log.warn(warning);
+  process.on('unhandledRejection', (error) => {
+    // postgres.js rejects where nobody can catch it when a connection is ended while it is being made. Whoever needed
+    // that connection is told by the limit of their statement.
+    if (!isUnavailable(error)) throw error;
+    log.warn({ err: error }, 'a connection to the database was ended while it was made');
+  });
   const told = Promise.withResolvers<string>();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => told.resolve(signal));
 
