@@ -13,7 +13,7 @@ import { buildServer, type ServerDeps } from '../../src/server/app.ts';
 import { openDatabase, type Sql } from '../../src/store/db.ts';
 import { releaser } from '../../src/store/releaser.ts';
 import { newestCursor, publishStatuses } from '../../src/store/statuses.ts';
-import { type FreshDatabase, freshDatabase } from '../support/database.ts';
+import { cutSessions, type FreshDatabase, freshDatabase } from '../support/database.ts';
 import { addPipeline } from '../support/outbox.ts';
 import { readEvents } from '../support/reader.ts';
 import { until } from '../support/until.ts';
@@ -227,8 +227,7 @@ test('statuses go on after every connection to the database was cut, without a p
   await say('p0', 'j0.yml');
   await until('the first', () => reader.frames.length === 1);
   const admin = openDatabase(database.url, { max: 1 });
-  await admin`select pg_terminate_backend(pid) from pg_stat_activity
-    where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'`;
+  await cutSessions(admin);
   await publishStatuses(admin, pipelineId(knot, 'p0'), [{ job: 'j1.yml', attempt: 1, epoch: 0, status: 'success' }]);
   await until('the second', () => reader.frames.length === 2);
   await admin.end();

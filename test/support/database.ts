@@ -81,3 +81,12 @@ export async function asAdmin<T>(work: (admin: postgres.Sql) => Promise<T>): Pro
     await admin.end();
   }
 }
+
+/**
+ * Ends the other sessions of a database, as when PostgreSQL is restarted. Those in which postgres.js still asks for
+ * types are left alone: the failure of that question cannot be caught anywhere, and would end the test run.
+ */
+export const cutSessions = (admin: Database) => admin`
+  select pg_terminate_backend(pid) from pg_stat_activity
+  where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+    and query <> '' and query not like '%typarray%'`;

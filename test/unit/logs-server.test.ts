@@ -11,7 +11,7 @@ import type { AttemptKey } from '../../src/store/builds.ts';
 import { type Database, openDatabase, type Sql } from '../../src/store/db.ts';
 import { removeLogs } from '../../src/store/log-retention.ts';
 import { releaser } from '../../src/store/releaser.ts';
-import { type FreshDatabase, freshDatabase } from '../support/database.ts';
+import { cutSessions, type FreshDatabase, freshDatabase } from '../support/database.ts';
 import { entriesOf, logWriter, readLogs, readToEnd, sayOf } from '../support/logs.ts';
 import { addPipeline } from '../support/outbox.ts';
 import { until } from '../support/until.ts';
@@ -539,8 +539,7 @@ test('a log goes on without gap or double after every connection to the database
   const readers = await Promise.all(Array.from({ length: 5 }, () => readLogs(base, `${knot}/p0/ci.yml`)));
   await until('the first lines', () => readers.every(({ frames }) => frames.length === 50));
   for (let n = 1; n <= 10; n++) {
-    await admin`select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'`;
+    await cutSessions(admin);
     await writer.append(batch(n));
     if (n === 5) readers.push(...(await Promise.all([1, 2].map(() => connected(base)))));
   }
