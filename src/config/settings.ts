@@ -31,7 +31,7 @@ export const settings = {
     form: form.address,
     default: ':8080',
     description:
-      'Where the public face listens: `/events` and health. `whorl up` takes webhooks here too. Port 0 means any free port.',
+      'Where the public face listens: `/events`, `/logs`, who we are, and health. `whorl up` takes webhooks here too. Port 0 means any free port.',
     example: '127.0.0.1:8080',
     alias: { name: 'TACK_LISTEN_ADDR' },
   },
@@ -178,7 +178,7 @@ export const settings = {
     form: form.word,
     secret: true,
     description:
-      'API token with `read_builds` and `write_builds`. Setting it turns Buildkite on. The file is read again at each use, so a new token needs no restart.',
+      'API token with `read_builds`, `write_builds` and `read_build_logs`. Setting it turns Buildkite on. The file is read again at each use, so a new token needs no restart.',
     example: 'bkua_0123456789abcdef',
     alias: { name: 'TACK_BUILDKITE_TOKEN' },
   },
