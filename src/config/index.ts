@@ -130,6 +130,7 @@ const durationsOf = (values: Values): Durations => ({
   createTimeout: values.createTimeout,
   readTimeout: values.readTimeout,
   publishTimeout: values.publishTimeout,
+  retryMax: values.retryMax,
 });
 
 /** A property that is absent rather than undefined, as exact optional types want it. */

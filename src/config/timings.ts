@@ -93,6 +93,14 @@ export const timings = {
     description: 'How long one attempt to publish statuses may take.',
     example: '20s',
   },
+  retryMax: {
+    name: 'WHORL_RETRY_MAX',
+    group: 'Timing',
+    form: duration(),
+    default: '2m',
+    description: 'The longest wait between two attempts of something that fails for a while, such as a CI that is away.',
+    example: '30s',
+  },
   fakePoll: {
     name: 'WHORL_FAKE_POLL',
     group: 'Timing',
