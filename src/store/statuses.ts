@@ -192,7 +192,9 @@ export async function releaseStatuses(sql: Sql): Promise<Released> {
       select min(created_at) as at from statuses where state = 'due' and id not in (select id from due)
     )
     select next.at as "nextAt",
-      greatest(0, extract(epoch from next.at - clock_timestamp()) * 1000)::float8 as "nextInMs",
+      -- greatest() alone would make 0 of nothing
+      case when next.at is not null then greatest(0, extract(epoch from next.at - clock_timestamp()) * 1000)::float8 end
+        as "nextInMs",
       (select count(cursor)::int from moved) as released,
       (select count(*) - count(cursor) from moved)::int as skipped,
       (select pg_notify('statuses', '') from moved where cursor is not null limit 1)

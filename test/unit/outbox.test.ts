@@ -148,6 +148,10 @@ test('createdAt is at least a second after the last one, and the status is withh
   for (const row of rows) expect(Number(row.cursor) / 1e6).toBeGreaterThanOrEqual(Number(row.createdAt) - 1);
 });
 
+test('with nothing withheld there is no next time to look, and not the time zero', async () => {
+  expect(await releaseStatuses(sql)).toEqual({ released: 0, skipped: 0, nextAt: null, nextInMs: null });
+});
+
 test('a withheld status that is no end and is overtaken is skipped, and its time is used again', async () => {
   const pipeline = await newPipeline();
   await publishStatuses(sql, pipeline, [say('pending')]);
