@@ -44,6 +44,8 @@ export interface CiTruth {
 export interface Frame {
   /** `faithful`: reads without interruption but for faults of the link, and resumes as an appview does. */
   reader: string;
+  /** Counts the links of this reader, so that the order within one can be seen; unset: nobody counted. */
+  connection?: number;
   at: number;
   rkey: string;
   knot: string;
@@ -90,6 +92,8 @@ export interface Disturbance {
 /** A process of Whorl that ended although nobody had killed it. */
 export interface Crash {
   process: string;
+  /** When it was started; unset: not known. */
+  startedAt?: number;
   at: number;
   code: number | null;
   signal: string | null;
@@ -124,6 +128,8 @@ export interface Tables {
     status: string | null;
     error: string | null;
     shown_at: number | null;
+    /** What the workflow left for people beside the error. */
+    note: string | null;
   }>;
   attempts: Row<{
     pipeline: string;
@@ -134,12 +140,14 @@ export interface Tables {
     posts: number;
     adopted_from: string | null;
     build: string | null;
+    bound_at: number | null;
     cancel_asked_at: number | null;
   }>;
   builds: Row<{
     pipeline: string;
     job: string;
     attempt: number;
+    provider: string;
     nonce: string;
     posted_at: number;
     outcome: string;
@@ -147,6 +155,8 @@ export interface Tables {
     number: string | null;
     extra_since: number | null;
     cancelled_at: number | null;
+    /** Of the built-in provider only: the build itself, which lives nowhere else. */
+    data: unknown;
   }>;
   statuses: Row<{
     pipeline: string;
@@ -178,16 +188,26 @@ export interface Tables {
     state: string;
     result: string | null;
     received_at: number;
+    settled_at: number | null;
   }>;
   reopenings: Row<{ pipeline: string; epoch: number; because: string; token: string | null }>;
   quarantine: Row<{ source: string; reason: string }>;
-  logs: Row<{ pipeline: string; job: string; attempt: number; entries: string; removed_at: number | null }>;
+  logs: Row<{
+    pipeline: string;
+    job: string;
+    attempt: number;
+    entries: string;
+    removed_at: number | null;
+    /** What its entries say, for those attempts that never had a build; null for the others. */
+    text: string | null;
+  }>;
 }
 
 /** A workflow as Temporal shows it. */
 export interface Workflow {
   id: string;
   runId: string;
+  startedAt: number;
   /** RUNNING, COMPLETED, FAILED, TERMINATED, TIMED_OUT, CONTINUED_AS_NEW, CANCELED. */
   status: string;
   /** Causes in the search attribute `Parked`. */
@@ -211,12 +231,22 @@ export interface Sighting {
   around: string;
 }
 
+/** What the scan for secrets went through. */
+export interface Scan {
+  /** How many secrets were looked for. */
+  secrets: number;
+  /** Bytes by place, named as in `Sighting`; histories and tables are there in any case. */
+  bytes: Record<string, number>;
+}
+
 export interface Evidence {
   seed: number;
   /** When the last fault ended, and when all was quiet; `quietAt` null: it never was within the limit. */
   faultsEndedAt: number;
   quietAt: number | null;
   pushes: Push[];
+  /** Every trigger in the books of the knots themselves: none may be missing in `pushes`. */
+  books: { knot: string; rkey: string }[];
   ci: CiTruth;
   frames: Frame[];
   logReads: LogRead[];
@@ -226,6 +256,7 @@ export interface Evidence {
   tables: Tables;
   workflows: Workflow[];
   sightings: Sighting[];
+  scan: Scan;
   /** Where each pipeline's reason can be read on the command line: text of `whorl show` for those that need one. */
   shown: Record<string, string>;
   /** Each history that was replayed on today's code; `error`: why it would break. */
@@ -240,6 +271,8 @@ export interface Verdict {
   kept: boolean;
   /** How many things were looked at: 0 would mean that nothing was. */
   checked: number;
-  /** Each in words that a person can follow up: ids, times, what was expected, what was there. */
+  /** How many counterexamples there are, by kind. */
+  found: Record<string, number>;
+  /** Each in words that a person can follow up: ids, times, what was expected, what was there. The first twenty. */
   counterexamples: string[];
 }
