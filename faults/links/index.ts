@@ -1,0 +1,35 @@
+import type { Link, OpenLink, Point, Protocol } from '../contract.ts';
+import { createArms } from './arms.ts';
+import { openRelay } from './relay.ts';
+
+const points: Record<Protocol, readonly Point['what'][]> = {
+  tcp: [],
+  postgres: ['write', 'commit'],
+  http: ['call'],
+  grpc: ['call'],
+};
+
+/** A proxy on a port of its own of 127.0.0.1, in this process. */
+export const openLink: OpenLink = async ({ name, protocol, to = [] }): Promise<Link> => {
+  const arms = createArms(name, points[protocol]);
+  const relay = await openRelay({ to });
+  return {
+    name,
+    port: relay.port,
+    get open() {
+      return relay.open;
+    },
+    to: relay.to,
+    cut: relay.cut,
+    refuse: relay.refuse,
+    halfOpen: relay.halfOpen,
+    delay: relay.delay,
+    slow: relay.slow,
+    mend: relay.mend,
+    arm: arms.arm,
+    async close() {
+      arms.disarm();
+      await relay.close();
+    },
+  };
+};
