@@ -8,6 +8,9 @@ export interface Agent {
   ended(build: Build, job: Job): void;
 }
 
+/** Writes nothing: somebody else writes the logs. */
+export const silentAgent: Agent = { started() {}, ended() {} };
+
 const GREY = '\x1b[90m';
 const GREEN = '\x1b[32m';
 const YELLOW = '\x1b[33m';

@@ -16,6 +16,8 @@ export interface Clock {
   next(build: Build): boolean;
   /** Forgets the rest of a script, or only what comes up to and with the state that was just reached by hand. */
   forget(build: Build, reached?: Target): void;
+  /** How many builds have steps that come by themselves. */
+  readonly wound: number;
   stop(): void;
 }
 
@@ -53,6 +55,7 @@ export function createClock(life: Life, mode: 'auto' | 'manual', pace: number): 
     clearTimeout(timers.get(build.id));
     timers.delete(build.id);
     const step = left.get(build.id)?.[0];
+    if (step === undefined) left.delete(build.id);
     if (mode === 'manual' || step === undefined) return;
     const wait = (typeof step === 'object' ? step.after : undefined) ?? clock.pace;
     timers.set(
@@ -96,6 +99,9 @@ export function createClock(life: Life, mode: 'auto' | 'manual', pace: number): 
       const at = reached === undefined ? -1 : steps.findIndex((step) => nameOf(step) === reached);
       left.set(build.id, reached === undefined ? [] : steps.slice(at + 1));
       wind(build);
+    },
+    get wound() {
+      return timers.size;
     },
     stop() {
       for (const timer of timers.values()) clearTimeout(timer);

@@ -50,7 +50,7 @@ export interface RequestAction {
 export type HookAction =
   | { readonly name: string; readonly kind: 'lose' }
   | { readonly name: string; readonly kind: 'double' }
-  | { readonly name: string; readonly kind: 'late'; readonly ms: number }
+  | { readonly name: string; readonly kind: 'late'; readonly ms: () => number }
   | { readonly name: string; readonly kind: 'after'; readonly event: BuildEvent }
   | { readonly name: string; readonly kind: 'reverse'; readonly count: number }
   | {
@@ -117,8 +117,11 @@ export function slow(ms: number, options: { before?: boolean } = {}): RequestAct
 export const lose = (): HookAction => ({ name: 'lost', kind: 'lose' });
 /** Sends it twice, with the same `X-Buildkite-Request`. */
 export const double = (): HookAction => ({ name: 'doubled', kind: 'double' });
-/** Sends it `ms` later, and lets what follows pass it. */
-export const late = (ms: number): HookAction => ({ name: `late by ${ms} ms`, kind: 'late', ms });
+/** Sends it `ms` later, and lets what follows pass it. A function is asked for each. */
+export const late = (ms: number | (() => number)): HookAction =>
+  typeof ms === 'number'
+    ? { name: `late by ${ms} ms`, kind: 'late', ms: () => ms }
+    : { name: 'late', kind: 'late', ms };
 /** Sends it only when that event of the same build was delivered. */
 export const after = (event: BuildEvent): HookAction => ({ name: `after ${event}`, kind: 'after', event });
 /** Collects so many matching webhooks of one build, then sends them last first. Give the rule as many times. */

@@ -1,6 +1,6 @@
 import Fastify from 'fastify';
 import { createActions } from './actions.ts';
-import { createAgent } from './agent.ts';
+import { createAgent, silentAgent } from './agent.ts';
 import { createClock } from './clock.ts';
 import { afterWebhooks, createFaults } from './faults.ts';
 import type { HookMatch, RequestAction, RequestMatch } from './faults.ts';
@@ -43,6 +43,12 @@ export { signature } from './webhooks.ts';
 export type { Webhook, WebhookSettings } from './webhooks.ts';
 export type { PipelineSettings, TokenSettings } from './world.ts';
 
+/** What is kept of a request's body when bodies are not. */
+function essence({ route, body }: RequestRecord): unknown {
+  if (route !== 'create' || typeof body !== 'object' || body === null || !('meta_data' in body)) return null;
+  return { meta_data: body.meta_data };
+}
+
 /** Starts a Buildkite on a port of 127.0.0.1 (0: any free one). It holds everything in memory. */
 export async function startBuildkite(options: BuildkiteOptions = {}): Promise<BuildkiteSim> {
   const now = options.now ?? Date.now;
@@ -54,8 +60,12 @@ export async function startBuildkite(options: BuildkiteOptions = {}): Promise<Bu
   const person = { id: 'b4a2f0de-0000-4000-8000-000000000001', name: 'A Person', email: 'person@users.example' };
 
   const faults = createFaults();
-  const webhooks = createWebhooks(world, faults, person, (delivery) => options.onDelivery?.(delivery));
-  const agent = createAgent(world, () => (clock.mode === 'auto' ? clock.pace : null));
+  const keepBodies = options.keepBodies ?? true;
+  const onDelivery = (delivery: Delivery): void => options.onDelivery?.(delivery);
+  const webhooks = createWebhooks(world, faults, person, onDelivery, keepBodies);
+  const { log } = options;
+  if (log) world.log = (build, job) => log(build, job, now());
+  const agent = log ? silentAgent : createAgent(world, () => (clock.mode === 'auto' ? clock.pace : null));
   const life = createLife(world, (event, build, job) => webhooks.emit(event, build, job), agent);
   const clock = createClock(life, options.clock ?? 'manual', options.pace ?? 300);
   const actions = createActions(world, life, clock, options.indexLag ?? 0);
@@ -84,7 +94,10 @@ export async function startBuildkite(options: BuildkiteOptions = {}): Promise<Bu
   });
   await app.register(
     async (api) => {
-      guard(api, world, faults, limiter, requests, (record) => options.onRequest?.(record));
+      guard(api, world, faults, limiter, requests, (record) => {
+        options.onRequest?.(record);
+        if (!keepBodies) Object.assign(record, { body: essence(record) });
+      });
       buildRoutes(api, world, actions);
       jobRoutes(api, world, actions);
       accountRoutes(api, world, limiter);
@@ -155,7 +168,10 @@ export async function startBuildkite(options: BuildkiteOptions = {}): Promise<Bu
     moveJob: (ref, job, to) => life.moveJob(world.find(ref), job, to),
     appendLog: (ref, job, data) => logOf(jobNamed(world.find(ref).jobs, job)).append(data),
     replaceLog: (ref, job, data) => logOf(jobNamed(world.find(ref).jobs, job)).replace(data),
-    log: (ref, job) => logOf(jobNamed(world.find(ref).jobs, job)).bytes(now()),
+    log: (ref, name) => {
+      const build = world.find(ref);
+      return world.log(build, jobNamed(build.jobs, name));
+    },
     cancel: (ref, reason) => actions.cancel(world.find(ref), reason),
     rebuild: (ref, source = 'ui') => snapshot(actions.rebuild(world.find(ref), source, person)),
     retryJob: (ref, job) => {
@@ -167,6 +183,7 @@ export async function startBuildkite(options: BuildkiteOptions = {}): Promise<Bu
       world.find(ref).metaData[key] = value;
     },
     openJobs: (ref: BuildRef) => openJobs(world.find(ref).jobs).map((job) => structuredClone(job)),
+    pending: () => ({ builds: clock.wound, webhooks: webhooks.pending }),
     onRequest: (match, action, times) => faults.onRequest(match, action, times),
     onWebhook: (match, action, times) => faults.onWebhook(match, action, times),
     afterWebhooks: (...events) => afterWebhooks(signal, webhooks.deliveries, events),

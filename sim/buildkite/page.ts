@@ -3,7 +3,6 @@ import type { FastifyInstance } from 'fastify';
 import type { Actions } from './actions.ts';
 import type { Clock } from './clock.ts';
 import type { Life } from './life.ts';
-import { logOf } from './log.ts';
 import { buildPage, restTime } from './objects.ts';
 import { Refusal } from './refusal.ts';
 import { escapeHtml } from './routes-jobs.ts';
@@ -107,7 +106,7 @@ export function pages(
       ([key, value]) => `<tr><td><code>${escapeHtml(key)}</code></td><td>${escapeHtml(value)}</td></tr>`,
     );
     const logs = build.jobs
-      .map((job) => plain(logOf(job).bytes(world.now())))
+      .map((job) => plain(world.log(build, job)))
       .filter((log) => log !== '')
       .map((log) => `<pre>${escapeHtml(log)}</pre>`);
     return `<p><a href="/">All builds</a></p><p>${stateOf(build)} ${escapeHtml(build.message ?? '')}</p>

@@ -78,7 +78,7 @@ export function jobRoutes(api: FastifyInstance, world: World, actions: Actions):
         config: { route: 'log', scope: 'read_build_logs' },
         handler: async (request, reply) => {
           const { build, job } = jobFor(request);
-          const log = logOf(job).bytes(world.now());
+          const log = world.log(build, job);
           return sendLog(request, reply, log, ending, `${buildUrl(world, build)}/jobs/${job.id}/log`);
         },
       });

@@ -27,6 +27,16 @@ export interface BuildkiteOptions {
   /** Milliseconds until lists show a new build, or `manual`. Default 0. */
   readonly indexLag?: number | 'manual';
   readonly now?: () => number;
+  /**
+   * Writes the log of a job whenever it is asked for: as much as there is at `now`, which must begin with what there was
+   * before. Nothing else writes logs then, and none is kept.
+   */
+  readonly log?: (build: Readonly<t.Build>, job: Readonly<t.Job>, now: number) => Buffer;
+  /**
+   * False, for a simulator that runs for long: bodies and headers of webhooks are forgotten when these are done, and
+   * bodies of requests when they were answered, all but the `meta_data` of a create. Default true.
+   */
+  readonly keepBodies?: boolean;
   /** Called when a request under `/v2` was answered or lost. */
   readonly onRequest?: (request: Readonly<t.RequestRecord>) => void;
   /** Called when a webhook was answered, failed or lost. */
@@ -95,6 +105,8 @@ export interface BuildkiteSim {
   /** As a job does with `buildkite-agent meta-data set`. */
   setMetaData(ref: t.BuildRef, key: string, value: string): void;
   openJobs(ref: t.BuildRef): t.Job[];
+  /** How many builds will still move by themselves, and how many webhooks are not done. */
+  pending(): { builds: number; webhooks: number };
 
   /** Lets actions happen to requests that match, once unless `times` says otherwise. */
   onRequest(match: RequestMatch, action: RequestAction | readonly RequestAction[], times?: number | 'always'): Rule;

@@ -10,7 +10,8 @@ export interface WebhookSettings {
   readonly url: string;
   /** `token`: the secret in clear in a header; `signature`: an HMAC with it. */
   readonly mode: 'token' | 'signature';
-  readonly secret: string;
+  /** A function is asked for each webhook as it is sent. */
+  readonly secret: string | (() => string);
   /** Unset: every build and job event. */
   readonly events?: readonly BuildEvent[];
   /** Unset: every organisation, though the real one is per organisation. */
@@ -33,6 +34,8 @@ export interface Webhook {
 /** Sends webhooks: per build in order, one at a time, never again. */
 export interface Webhooks {
   readonly deliveries: Delivery[];
+  /** How many are not done. */
+  readonly pending: number;
   add(settings: WebhookSettings): Webhook;
   emit(event: BuildEvent, build: Build, job?: Job): void;
   close(): void;
@@ -59,6 +62,7 @@ export function createWebhooks(
   faults: Faults,
   sender: User,
   onDone: (delivery: Delivery) => void,
+  keepBodies = true,
 ): Webhooks {
   const hooks = new Map<string, WebhookSettings>();
   const deliveries: Delivery[] = [];
@@ -66,11 +70,13 @@ export function createWebhooks(
   const collected = new Map<string, Entry[]>();
   const timers = new Set<NodeJS.Timeout>();
   const closing = new AbortController();
+  let done = 0;
 
   const send = async ({ hook, delivery, render }: Entry): Promise<void> => {
     if (closing.signal.aborted) return;
     const now = world.now();
     delivery.body = render();
+    const secret = typeof hook.secret === 'string' ? hook.secret : hook.secret();
     // Signed when sent, not when it happened: a late delivery carries a fresh timestamp.
     delivery.headers = {
       'Content-Type': 'application/json',
@@ -78,8 +84,8 @@ export function createWebhooks(
       'X-Buildkite-Event': delivery.event,
       'X-Buildkite-Request': delivery.requestId,
       ...(hook.mode === 'token'
-        ? { 'X-Buildkite-Token': hook.secret }
-        : { 'X-Buildkite-Signature': signature(hook.secret, Math.floor(now / 1000), delivery.body) }),
+        ? { 'X-Buildkite-Token': secret }
+        : { 'X-Buildkite-Signature': signature(secret, Math.floor(now / 1000), delivery.body) }),
     };
     delivery.sentAt = now;
     delivery.outcome = 'sending';
@@ -103,6 +109,8 @@ export function createWebhooks(
 
   const finish = (delivery: Delivery): void => {
     onDone(delivery);
+    done++;
+    if (!keepBodies) Object.assign(delivery, { body: '', headers: {} });
     world.signal.notify();
   };
 
@@ -135,7 +143,7 @@ export function createWebhooks(
         const timer = setTimeout(() => {
           timers.delete(timer);
           void send(entry);
-        }, action.ms);
+        }, action.ms());
         timers.add(timer);
         return undefined;
       }
@@ -193,6 +201,9 @@ export function createWebhooks(
 
   return {
     deliveries,
+    get pending() {
+      return deliveries.length - done;
+    },
     add(settings) {
       const id = randomUUID();
       hooks.set(id, settings);

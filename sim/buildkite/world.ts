@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { logOf } from './log.ts';
 import type { Signal } from './signal.ts';
 import type { Build, BuildRef, Job, Pipeline, Token, User } from './types.ts';
 
@@ -28,6 +29,8 @@ export interface World {
   /** Throws when no build, or more than one, has that name. */
   find(ref: BuildRef): Build;
   findJob(id: string): { build: Build; job: Job } | undefined;
+  /** All that the log of a job holds by now, raw. */
+  log(build: Build, job: Job): Buffer;
 }
 
 /** Settings of a pipeline; `org/slug` alone takes all defaults. */
@@ -118,6 +121,7 @@ export function createWorld(signal: Signal, now: () => number): World {
       }
       return undefined;
     },
+    log: (_build, job) => logOf(job).bytes(now()),
   };
   return world;
 }

@@ -36,6 +36,8 @@ export type KnotFaults = {
   outOfOrder: boolean;
   /** answers upgrades with this HTTP status instead */
   refuse: number | undefined;
+  /** breaks each link after its first frame */
+  dropEach: boolean;
   clockSkew: number;
 };
 
@@ -46,6 +48,7 @@ export async function startKnot(options: KnotOptions = {}) {
     ignoreCursor: false,
     outOfOrder: false,
     refuse: undefined,
+    dropEach: false,
     clockSkew: options.clockSkew ?? 0,
   };
   // a TID of the present holds the system's clock in microseconds; whole milliseconds would make cursors and rows meet
@@ -57,6 +60,7 @@ export async function startKnot(options: KnotOptions = {}) {
   let framesLeft: number | undefined;
 
   const breaksAfterThis = (): boolean => {
+    if (faults.dropEach) return true;
     if (framesLeft === undefined || --framesLeft > 0) return false;
     framesLeft = undefined;
     return true;
