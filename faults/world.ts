@@ -2,16 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { freePorts } from '../src/embedded/ports.ts';
 import { insertCommand } from '../src/store/commands.ts';
-import type {
-  CiControl,
-  Link,
-  Member,
-  Protocol,
-  ReadersControl,
-  RoleName,
-  TangledControl,
-  World,
-} from './contract.ts';
+import type { CiControl, Link, Member, Protocol, ReadersControl, RoleName, TangledControl, World } from './contract.ts';
 import type { Asked, Crash, Disturbance, Push } from './evidence.ts';
 import { openLink } from './links/index.ts';
 import { type Supervised, supervise } from './member.ts';
@@ -191,8 +182,9 @@ export async function startRun({ seed, dir, secrets, signal, say }: WorldOptions
       temporal: engine,
       async ask(kind, pipeline, job) {
         const id = randomUUID();
-        asked.push({ id, kind, pipeline, job: job ?? null, at: Date.now() });
         await insertCommand(database.sql, { id, pipeline, kind, job, by: 'a person' });
+        // Only what was taken counts as asked: a person who gets an error knows that nothing was.
+        asked.push({ id, kind, pipeline, job: job ?? null, at: Date.now() });
       },
       reset: engine.reset,
       get pushes() {
