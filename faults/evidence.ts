@@ -263,7 +263,7 @@ export interface Evidence {
   replays: { name: string; error?: string }[];
 }
 
-/** What the checker says of one invariant of docs/architecture.md. */
+/** What the checker says of one invariant of docs/reliability.md. */
 export interface Verdict {
   invariant: 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
   /** One sentence. */
