@@ -172,7 +172,7 @@ export function createFaults(): Faults {
 /** Holds an answer until those webhooks of the request's build were answered (or lost). */
 export function afterWebhooks(
   signal: Signal,
-  deliveries: readonly Delivery[],
+  wasDone: (build: string, event: BuildEvent) => boolean,
   events: readonly BuildEvent[],
 ): RequestAction {
   return {
@@ -180,16 +180,14 @@ export function afterWebhooks(
     async after(request) {
       const id = request.build?.id;
       if (id === undefined) return;
-      const done = (event: BuildEvent): boolean =>
-        deliveries.some((one) => one.build?.id === id && one.event === event && isDone(one));
-      await signal.until(() => events.every(done), `the webhooks ${events.join(', ')} of build ${id}`, 60_000);
+      await signal.until(
+        () => events.every((event) => wasDone(id, event)),
+        `the webhooks ${events.join(', ')} of build ${id}`,
+        60_000,
+      );
     },
   };
 }
-
-/** True when nothing more will happen to a delivery. */
-export const isDone = (delivery: Readonly<Delivery>): boolean =>
-  delivery.outcome === 'answered' || delivery.outcome === 'failed' || delivery.outcome === 'lost';
 
 /** The address of a build, as the truth log keeps it. */
 export const addressOf = (build: Readonly<Build>): { id: string; org: string; pipeline: string; number: number } => ({

@@ -1,5 +1,6 @@
 import { Refusal } from './refusal.ts';
 import type { Build } from './types.ts';
+import type { Exactly } from './world.ts';
 
 /** A query as fastify parses it: repeated names become lists. */
 export type Query = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -37,12 +38,25 @@ export function buildFilter(query: Query): (build: Readonly<Build>) => boolean {
   const finished = time(query, 'finished_from');
   if (finished !== undefined) tests.push((build) => build.finishedAt !== null && build.finishedAt >= finished);
   for (const name of Object.keys(query)) {
-    const key = /^meta_data\[(.+)\]$/.exec(name)?.[1];
+    const key = META_DATA.exec(name)?.[1];
     const value = one(query, name);
     if (key !== undefined) tests.push((build) => build.metaData[key] === value);
   }
   return (build) => tests.every((test) => test(build));
 }
+
+/** What a build must have to pass the filters, where it is one value: builds can be looked up by it. */
+export function exactly(query: Query): Exactly[] {
+  return Object.keys(query).flatMap((name) => {
+    const values = listOf(query, name);
+    const [value] = values;
+    return value !== undefined && values.length === 1 && (name === 'commit' || META_DATA.test(name))
+      ? [{ name, value }]
+      : [];
+  });
+}
+
+const META_DATA = /^meta_data\[(.+)\]$/;
 
 // As documented: `finished` is these four, and not skipped or not_run.
 const FINISHED = ['passed', 'failed', 'blocked', 'canceled'];

@@ -179,14 +179,12 @@ export async function startBuildkite(options: BuildkiteOptions = {}): Promise<Bu
       return structuredClone(actions.retry(build, jobOf(build, job), person));
     },
     unblock: (ref) => actions.unblock(world.find(ref), undefined, person),
-    setMetaData: (ref, key, value) => {
-      world.find(ref).metaData[key] = value;
-    },
+    setMetaData: (ref, key, value) => world.setMetaData(world.find(ref), key, value),
     openJobs: (ref: BuildRef) => openJobs(world.find(ref).jobs).map((job) => structuredClone(job)),
     pending: () => ({ builds: clock.wound, webhooks: webhooks.pending }),
     onRequest: (match, action, times) => faults.onRequest(match, action, times),
     onWebhook: (match, action, times) => faults.onWebhook(match, action, times),
-    afterWebhooks: (...events) => afterWebhooks(signal, webhooks.deliveries, events),
+    afterWebhooks: (...events) => afterWebhooks(signal, webhooks.wasDone, events),
     hold: (match: RequestMatch, at = 'answer') =>
       holdUntil<RequestRecord>((arrived, opened) => {
         const pause = async (request: RequestRecord): Promise<void> => {

@@ -33,7 +33,16 @@ export const isOver = (state: BuildState): boolean =>
 
 /** Makes the life of all builds of a world. */
 export function createLife(world: World, emit: Emit, agent: Agent): Life {
+  const addJob = (build: Build, job: Job): void => {
+    build.jobs.push(job);
+    world.addJob(build, job);
+  };
+
+  const markOpen = (build: Build): void =>
+    world.setOpen(build, !isOver(build.state) || build.blocked || openJobs(build.jobs).length > 0);
+
   const record = (build: Build): void => {
+    markOpen(build);
     const last = build.history.at(-1);
     if (last?.state !== build.state || last.blocked !== build.blocked) {
       build.history.push({ state: build.state, blocked: build.blocked, at: world.now() });
@@ -90,7 +99,7 @@ export function createLife(world: World, emit: Emit, agent: Agent): Life {
       else job.state = 'waiting';
     }
     if (!build.jobs.some((job) => job.type === 'manual' && job.state === 'blocked')) {
-      build.jobs.push(newJob({ name: 'Approve', key: 'approve', command: '', type: 'manual' }, world.now()));
+      addJob(build, newJob({ name: 'Approve', key: 'approve', command: '', type: 'manual' }, world.now()));
     }
     build.state = 'passed';
     build.blocked = true;
@@ -134,7 +143,7 @@ export function createLife(world: World, emit: Emit, agent: Agent): Life {
     },
 
     setJobs(build, plans) {
-      build.jobs.push(...plans.map((plan) => newJob(plan, world.now())));
+      for (const plan of plans) addJob(build, newJob(plan, world.now()));
     },
 
     move(build, to, jobs) {
@@ -193,6 +202,7 @@ export function createLife(world: World, emit: Emit, agent: Agent): Life {
       const state = typeof to === 'string' ? to : to.state;
       if (state === 'running' && !isOver(build.state)) run(build);
       toJob(build, job, to);
+      markOpen(build);
       world.signal.notify();
     },
 
@@ -203,7 +213,7 @@ export function createLife(world: World, emit: Emit, agent: Agent): Life {
       job.retriesCount = old.retriesCount + 1;
       job.retrySource = { jobId: old.id, type: 'manual', by };
       old.retriedInJobId = job.id;
-      build.jobs.push(job);
+      addJob(build, job);
       run(build);
       toJob(build, job, 'scheduled');
       world.signal.notify();

@@ -162,7 +162,7 @@ function triggered(world: World, job: Readonly<Job>): Json | null {
 /** A pipeline in the notation that `time` writes, with its counters. */
 export function pipelineObject(world: World, pipeline: Pipeline, time: TimeStyle): Json {
   const url = `${world.base}/v2/organizations/${pipeline.org}/pipelines/${pipeline.slug}`;
-  const builds = world.builds.filter((build) => build.org === pipeline.org && build.pipeline === pipeline.slug);
+  const builds = [...world.open(pipeline)];
   const jobs = builds.flatMap((build) => build.jobs);
   const inState = (items: readonly { state: string }[], state: string): number =>
     items.filter((item) => item.state === state).length;

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Actions } from './actions.ts';
 import { addressOf } from './faults.ts';
-import { buildFilter, flag, numberedPage } from './filters.ts';
+import { buildFilter, exactly, flag, numberedPage } from './filters.ts';
 import type { Query } from './filters.ts';
 import { about, callerOf } from './gate.ts';
 import type { NewBuild } from './life.ts';
@@ -68,9 +68,9 @@ export function buildRoutes(api: FastifyInstance, world: World, actions: Actions
     const fits = buildFilter(request.query);
     const { organizations } = callerOf(request);
     // Newest first, and only what the index knows by now.
-    const found = world.builds.filter(
-      (build) => build.indexed && within(build) && (organizations?.includes(build.org) ?? true) && fits(build),
-    );
+    const found = world
+      .among(exactly(request.query))
+      .filter((build) => build.indexed && within(build) && (organizations?.includes(build.org) ?? true) && fits(build));
     const page = numberedPage(found.toReversed(), request.query, `${world.base}${request.raw.url}`);
     return { link: page.link, body: page.items.map((build) => restBuild(world, build, partsOf(request.query, false))) };
   };

@@ -1,5 +1,5 @@
 import { createHmac, randomUUID } from 'node:crypto';
-import { addressOf, isDone } from './faults.ts';
+import { addressOf } from './faults.ts';
 import type { Faults } from './faults.ts';
 import { hookBody, organizationObject } from './objects.ts';
 import type { Build, BuildEvent, Delivery, HookEvent, Job, User } from './types.ts';
@@ -34,6 +34,8 @@ export interface Webhook {
 /** Sends webhooks: per build in order, one at a time, never again. */
 export interface Webhooks {
   readonly deliveries: Delivery[];
+  /** True when one of this event of a build is done. */
+  wasDone(build: string, event: BuildEvent): boolean;
   /** How many are not done. */
   readonly pending: number;
   add(settings: WebhookSettings): Webhook;
@@ -70,6 +72,7 @@ export function createWebhooks(
   const collected = new Map<string, Entry[]>();
   const timers = new Set<NodeJS.Timeout>();
   const closing = new AbortController();
+  const eventsDone = new Map<string, Set<HookEvent>>();
   let done = 0;
 
   const send = async ({ hook, delivery, render }: Entry): Promise<void> => {
@@ -107,9 +110,15 @@ export function createWebhooks(
     finish(delivery);
   };
 
+  const wasDone = (build: string, event: HookEvent): boolean => eventsDone.get(build)?.has(event) ?? false;
+
   const finish = (delivery: Delivery): void => {
     onDone(delivery);
     done++;
+    if (delivery.build) {
+      const events = eventsDone.get(delivery.build.id) ?? new Set();
+      eventsDone.set(delivery.build.id, events.add(delivery.event));
+    }
     if (!keepBodies) Object.assign(delivery, { body: '', headers: {} });
     world.signal.notify();
   };
@@ -121,7 +130,10 @@ export function createWebhooks(
       await before;
       await send(entry);
     };
-    queues.set(key, (queues.get(key) ?? Promise.resolve()).then(turn, turn));
+    const last = (queues.get(key) ?? Promise.resolve()).then(turn, turn).finally(() => {
+      if (queues.get(key) === last) queues.delete(key);
+    });
+    queues.set(key, last);
   };
 
   const dispatch = (entry: Entry): void => {
@@ -148,11 +160,7 @@ export function createWebhooks(
         return undefined;
       }
       case 'after': {
-        const passed = (): boolean =>
-          deliveries.some(
-            (one) =>
-              one.build?.id === delivery.build?.id && one.event === action.event && isDone(one) && one !== delivery,
-          );
+        const passed = (): boolean => wasDone(delivery.build?.id ?? '', action.event);
         void world.signal.until(passed, `${action.event} to be delivered first`, 600_000).then(
           () => send(entry),
           () => undefined,
@@ -201,6 +209,7 @@ export function createWebhooks(
 
   return {
     deliveries,
+    wasDone,
     get pending() {
       return deliveries.length - done;
     },

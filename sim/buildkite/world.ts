@@ -3,6 +3,12 @@ import { logOf } from './log.ts';
 import type { Signal } from './signal.ts';
 import type { Build, BuildRef, Job, Pipeline, Token, User } from './types.ts';
 
+/** A value by which builds can be looked up: of `commit`, or of `meta_data[key]`. */
+export interface Exactly {
+  readonly name: string;
+  readonly value: string;
+}
+
 export interface Organization {
   readonly id: string;
   readonly slug: string;
@@ -17,8 +23,11 @@ export interface World {
   readonly organizations: Map<string, Organization>;
   readonly pipelines: Map<string, Pipeline>;
   readonly tokens: Map<string, Token>;
-  /** Oldest first. */
+  /** Oldest first; `add` adds one. */
   readonly builds: Build[];
+  /** Builds of a pipeline that go on, or have jobs that do. */
+  open(pipeline: Pipeline): ReadonlySet<Build>;
+  setOpen(build: Build, open: boolean): void;
   autoPipelines: boolean;
   now(): number;
   organization(slug: string): Organization | undefined;
@@ -28,7 +37,12 @@ export interface World {
   buildAt(org: string, pipeline: string, number: number): Build | undefined;
   /** Throws when no build, or more than one, has that name. */
   find(ref: BuildRef): Build;
+  /** Makes a build's new job known to `findJob`. */
+  addJob(build: Build, job: Job): void;
   findJob(id: string): { build: Build; job: Job } | undefined;
+  setMetaData(build: Build, key: string, value: string): void;
+  /** Builds that may have all of these values, oldest first: few where they are rare, and all builds for none. */
+  among(wanted: readonly Exactly[]): readonly Build[];
   /** All that the log of a job holds by now, raw. */
   log(build: Build, job: Job): Buffer;
 }
@@ -71,6 +85,15 @@ export function createWorld(signal: Signal, now: () => number): World {
   const numbers = new Map<string, number>();
   const byId = new Map<string, Build>();
   const byAddress = new Map<string, Build>();
+  const byJob = new Map<string, { build: Build; job: Job }>();
+  const open = new Map<string, Set<Build>>();
+  const byValue = new Map<string, Build[]>();
+  const index = (name: string, value: string, build: Build): void => {
+    const key = `${name} ${value}`;
+    const known = byValue.get(key);
+    if (known) known.push(build);
+    else byValue.set(key, [build]);
+  };
   const world: World = {
     base: '',
     signal,
@@ -99,6 +122,29 @@ export function createWorld(signal: Signal, now: () => number): World {
       world.builds.push(build);
       byId.set(build.id, build);
       byAddress.set(`${build.org}/${build.pipeline}/${build.number}`, build);
+      index('commit', build.commit, build);
+      for (const [key, value] of Object.entries(build.metaData)) index(`meta_data[${key}]`, value, build);
+    },
+    open: ({ org, slug }) => open.get(`${org}/${slug}`) ?? new Set(),
+    setOpen(build, is) {
+      const key = `${build.org}/${build.pipeline}`;
+      const known = open.get(key) ?? new Set();
+      open.set(key, known);
+      if (is) known.add(build);
+      else known.delete(build);
+    },
+    addJob: (build, job) => void byJob.set(job.id, { build, job }),
+    findJob: (id) => byJob.get(id),
+    setMetaData(build, key, value) {
+      build.metaData[key] = value;
+      byValue.set(
+        `meta_data[${key}] ${value}`,
+        world.builds.filter(({ metaData }) => metaData[key] === value),
+      );
+    },
+    among(wanted) {
+      const lists = wanted.map(({ name, value }) => byValue.get(`${name} ${value}`) ?? []);
+      return lists.reduce<readonly Build[]>((few, list) => (list.length < few.length ? list : few), world.builds);
     },
     buildAt: (org, pipeline, number) => byAddress.get(`${org}/${pipeline}/${number}`),
     find(ref) {
@@ -113,13 +159,6 @@ export function createWorld(signal: Signal, now: () => number): World {
       if (second) throw new Error(`several pipelines have a build ${name}: give org, pipeline and number`);
       if (!build) throw new Error(`no build ${name} in the Buildkite simulator`);
       return build;
-    },
-    findJob(id) {
-      for (const build of world.builds) {
-        const job = build.jobs.find((one) => one.id === id);
-        if (job) return { build, job };
-      }
-      return undefined;
     },
     log: (_build, job) => logOf(job).bytes(now()),
   };
