@@ -1,4 +1,5 @@
-import { isMap, isScalar, parseDocument } from 'yaml';
+import { isMap, isScalar } from 'yaml';
+import { readYaml, valueOf } from './yaml.ts';
 
 /** A trigger, free of the forge that it came from. */
 export interface Trigger {
@@ -24,9 +25,19 @@ export type Planner = (options: unknown) => { ok: true; target: unknown } | { ok
 /** Larger workflow files are refused: nobody writes them by hand. */
 const maxFile = 256 * 1024;
 
+/** All files of one trigger together: while they are planned, nothing else is. */
+const maxFiles = 1024 * 1024;
+
 /** Plans every workflow file of a trigger on its own: one that is wrong does not hold up the others. */
-export const planJobs = (trigger: Trigger, planners: Record<string, Planner>): PlannedJob[] =>
-  trigger.workflows.map(({ name, raw }) => planJob(name, raw, planners));
+export function planJobs(trigger: Trigger, planners: Record<string, Planner>): PlannedJob[] {
+  let size = 0;
+  return trigger.workflows.map(({ name, raw }) => {
+    size += raw.length;
+    if (size <= maxFiles || raw.length > maxFile) return planJob(name, raw, planners);
+    const refusal = `The workflow files up to ${name} are larger than ${maxFiles / 1024 / 1024} MiB together, which is too large.`;
+    return { name, provider: null, refusal };
+  });
+}
 
 /** The first key under `tack:` picks the provider, word for word as tack reads it; `engine:` and `when:` are the forge's. */
 export function planJob(name: string, raw: string, planners: Record<string, Planner>): PlannedJob {
@@ -35,9 +46,9 @@ export function planJob(name: string, raw: string, planners: Record<string, Plan
 
   if (raw.length > maxFile)
     return refuse(`${name} is larger than ${maxFile / 1024} KiB, which is too large for a workflow file.`);
-  const document = parseDocument(raw, { logLevel: 'silent', prettyErrors: true });
-  const [broken] = document.errors;
-  if (broken) return refuse(`${name} is not valid YAML: ${firstLine(broken.message)}`);
+  const read = readYaml(raw);
+  if ('problem' in read) return refuse(`${name} is not valid YAML: ${read.problem}`);
+  const { document } = read;
   if (!isMap(document.contents)) return refuse(`${name} is not a YAML mapping, so it holds no "tack:" block.`);
 
   const tack = document.contents.get('tack', true);
@@ -58,21 +69,12 @@ export function planJob(name: string, raw: string, planners: Record<string, Plan
       provider,
     );
 
-  let options: unknown;
-  try {
-    options = (document.toJS({ maxAliasCount: 50 }) as { tack: Record<string, unknown> }).tack[provider];
-  } catch (error) {
-    return refuse(
-      `${name} cannot be read: ${firstLine(error instanceof Error ? error.message : String(error))}`,
-      provider,
-    );
-  }
-  const planned = planner(options);
+  const whole = valueOf(document);
+  if ('problem' in whole) return refuse(`${name} cannot be read: ${whole.problem}`, provider);
+  const planned = planner((whole.value as { tack: Record<string, unknown> }).tack[provider]);
   return planned.ok ? { name, provider, target: planned.target } : refuse(`${name}: ${planned.reason}`, provider);
 }
 
 /** One line for people: `push main @ c132516`. */
 export const titleOf = (trigger: Pick<Trigger, 'kind' | 'branch' | 'tag' | 'commit'>): string =>
   `${trigger.kind.replaceAll('_', ' ')} ${trigger.tag ?? trigger.branch} @ ${trigger.commit.slice(0, 7)}`;
-
-const firstLine = (text: string): string => text.split('\n')[0] ?? text;
