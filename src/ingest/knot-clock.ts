@@ -10,6 +10,8 @@ const nanos = (ms: number): bigint => BigInt(Math.floor(ms)) * 1_000_000n;
 
 /** an HTTP date has whole seconds, and the answer took a while */
 const dateErrorMs = 2_000;
+/** a clock that is further off than a century is none, and with it the times of events would be no dates any more */
+const mostSkewMs = 100 * 365 * 86_400_000;
 /** how much later than the knot's own clock an event may claim to be */
 const futureMs = 5_000;
 const beforeChoiceMs = 3_600_000;
@@ -20,7 +22,7 @@ export function skewOf(date: string | undefined, now: number): number {
   const theirs = Date.parse(date ?? '');
   if (Number.isNaN(theirs)) return 0;
   const skew = theirs - now;
-  return Math.abs(skew) <= dateErrorMs ? 0 : skew;
+  return Math.abs(skew) <= dateErrorMs || Math.abs(skew) > mostSkewMs ? 0 : skew;
 }
 
 /**
