@@ -37,7 +37,12 @@ export interface Summary {
   faults: Record<string, number>;
 }
 
-export function summarise(evidence: Evidence, verdicts: readonly Verdict[]): Summary {
+/** `counts`: how often each fault was done, if its own word is better than what was written down of it. */
+export function summarise(
+  evidence: Evidence,
+  verdicts: readonly Verdict[],
+  counts: Record<string, number> = countsOf(evidence),
+): Summary {
   const books = booksOf(evidence);
   const found = (invariant: Verdict['invariant'], kind?: string): number => {
     const kinds = verdicts.find((verdict) => verdict.invariant === invariant)?.found ?? {};
@@ -57,10 +62,13 @@ export function summarise(evidence: Evidence, verdicts: readonly Verdict[]): Sum
     stuck_without_reason: found(6),
     secrets_found: evidence.sightings.length,
     max_settle_s: Math.round(settleMs(books) / 100) / 10,
-    faults: Object.fromEntries(
-      [...Map.groupBy(evidence.disturbances, ({ fault }) => fault)].map(([fault, times]) => [fault, times.length]),
-    ),
+    faults: counts,
   };
 }
 
 const expectedBuilds = ({ jobs }: Books): number => jobs.filter(({ expect }) => expect === 'build').length;
+
+const countsOf = ({ disturbances }: Evidence): Record<string, number> =>
+  Object.fromEntries(
+    [...Map.groupBy(disturbances, ({ fault }) => fault)].map(([fault, { length }]) => [fault, length]),
+  );

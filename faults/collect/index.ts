@@ -1,93 +1,68 @@
-import { createReadStream } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { Client } from '@temporalio/client';
-import type { ReplayWorkerOptions } from '@temporalio/worker';
-import type { Sql } from '../../src/store/db.ts';
-import { isUnbuilt } from '../check/reasons.ts';
-import type { Evidence, Tables, Verdict } from '../evidence.ts';
-import { replayAll, saveHistories } from './histories.ts';
-import { dumpTables, scanTables } from './rows.ts';
-import { createScanner, type Secret } from './scanner.ts';
-import { readShown } from './shown.ts';
-import { readTables } from './tables.ts';
-import { readWorkflows } from './workflows.ts';
+import { fileURLToPath } from 'node:url';
+import type { Summary } from '../check/index.ts';
+import type { Evidence, Verdict } from '../evidence.ts';
+import type { Secrets } from '../settings.ts';
+import type { Run } from '../world.ts';
+import { gather, saveEvidence } from './gather.ts';
 
 export { dumpTables } from './rows.ts';
 export { createScanner, type Scanner, type Secret } from './scanner.ts';
 
-/** What the harness knows by itself: the outside world, and what it did. */
-export type Outside = Omit<Evidence, 'tables' | 'workflows' | 'sightings' | 'scan' | 'shown' | 'replays'>;
+/** More histories than these cost minutes and show nothing new. */
+const maxHistories = 1_000;
 
-/** Where the rest is. */
-export interface Sources {
-  sql: Sql;
-  /** For `whorl show`. */
-  databaseUrl: string;
-  /** With its namespace. A worker must still run: workflows are asked for their details. */
-  client: Client;
-  /** Which workflows, as a visibility query; unset: all. */
-  query?: string;
-  /** The workflows' code that histories are replayed on. */
-  code: Pick<ReplayWorkerOptions, 'workflowBundle' | 'workflowsPath'>;
-  /** Replays and looks through so many histories at most; unset: all. */
-  maxHistories?: number;
-  /** Recorded histories to be replayed too: files, or folders of them. */
-  recorded?: readonly string[];
-  secrets: readonly Secret[];
-  /** Files to look through for secrets. `place`: `log of worker-1`. */
-  files?: readonly { place: string; path: string }[];
-  /** The same for texts. `place`: `metrics of server-1`. */
-  texts?: readonly { place: string; text: string }[];
+const workflowsPath = fileURLToPath(new URL('../../src/workflows/index.ts', import.meta.url));
+/** Those that releases have recorded. */
+const recorded = fileURLToPath(new URL('../../test/histories', import.meta.url));
+
+export interface CollectOptions {
+  run: Run;
+  seed: number;
+  /** Where the members' logs are. */
+  dir: string;
+  secrets: Secrets;
+  faultsEndedAt: number;
+  quietAt: number | null;
+  /** Says what is being done. */
+  say?: (what: string) => void;
 }
 
-/** Reads all that Whorl and Temporal hold, and looks through it for secrets. */
-export async function collect(outside: Outside, sources: Sources): Promise<Evidence> {
-  const { sql, databaseUrl, client, query, code, recorded } = sources;
-  const scanner = createScanner(sources.secrets);
-  const tables = await readTables(sql);
-  const explained = needsReason(tables);
-  const started = tables.triggers.filter(({ state }) => state === 'started').map(idOf);
-  const workflows = await readWorkflows({ client, query, expected: started, explained });
-  const turnedAway = tables.triggers.filter(({ state }) => ['refused', 'early', 'held'].includes(state)).map(idOf);
-  const shown = await readShown(databaseUrl, [...turnedAway, ...explained]);
-
-  scanner.scan('whorl show', Object.values(shown));
-  scanner.scan(
-    'workflows',
-    workflows.map(({ details, pending, taskFailure }) => ({ details, pending, taskFailure })),
-  );
-  scanner.scan('frames', outside.frames);
-  for (const { place, text } of sources.texts ?? []) scanner.scan(place, text);
-  for (const file of sources.files ?? []) {
-    const look = scanner.stream(file.place);
-    for await (const piece of createReadStream(file.path)) look(piece as Buffer);
-  }
-  await scanTables(sql, scanner);
-  const { seed } = outside;
-  const replays = await replayAll({ client, workflows, code, scanner, seed, recorded, most: sources.maxHistories });
-  return { ...outside, tables, workflows, shown, replays, sightings: [...scanner.sightings], scan: scanner.scanned };
+/** All the evidence of a run whose roles still run. Its readers' frames are taken, so it is called once. */
+export async function collect({ run, secrets, dir, say, ...times }: CollectOptions): Promise<Evidence> {
+  const { world, database, engine, members, pushes, asked, disturbances, crashes } = run;
+  const [ci, books, { frames, logReads }] = await Promise.all([
+    world.ci.truth(),
+    world.tangled.pushed(),
+    world.readers.take(),
+  ]);
+  const outside = { ...times, pushes, books, ci, frames, logReads, asked, disturbances, crashes };
+  return gather(outside, {
+    sql: database.sql,
+    databaseUrl: database.urlAt(database.address),
+    client: engine.client,
+    code: { workflowsPath },
+    maxHistories,
+    recorded: existsSync(recorded) ? [recorded] : [],
+    secrets: Object.entries(secrets).map(([name, value]) => ({ name, value: String(value) })),
+    files: members.map(({ name }) => ({ place: `log of ${name}`, path: path.join(dir, `${name}.log`) })),
+    ...(say && { say }),
+  });
 }
 
-const idOf = ({ knot, rkey }: { knot: string; rkey: string }): string => `pipeline/${knot}/${rkey}`;
-
-/** Pipelines with a job that has no build to explain it. */
-function needsReason({ jobs, attempts }: Tables): Set<string> {
-  const of = Map.groupBy(attempts, ({ pipeline, job }) => `${pipeline} ${job}`);
-  const unbuilt = jobs.filter((row) => isUnbuilt({ row, attempts: of.get(`${row.pipeline} ${row.name}`) ?? [] }));
-  return new Set(unbuilt.map(({ pipeline }) => pipeline));
-}
-
-/** Keeps everything that the verdicts rest on in a folder: the evidence, the whole database, and the histories. */
-export async function saveEvidence(
+/** Writes down what the verdicts rest on. */
+export async function keepEvidence(
   dir: string,
-  evidence: Evidence,
-  verdicts: readonly Verdict[],
-  { sql, client, maxHistories }: Pick<Sources, 'sql' | 'client' | 'maxHistories'>,
+  {
+    run,
+    evidence,
+    verdicts,
+    summary,
+  }: { run: Run; evidence: Evidence; verdicts: readonly Verdict[]; summary: Summary },
 ): Promise<void> {
-  await dumpTables(sql, path.join(dir, 'tables'));
   await writeFile(path.join(dir, 'verdicts.json'), JSON.stringify(verdicts, undefined, 2));
-  await writeFile(path.join(dir, 'evidence.json'), JSON.stringify(evidence));
-  const { workflows, seed } = evidence;
-  await saveHistories({ client, workflows, seed, most: maxHistories }, path.join(dir, 'histories'));
+  await writeFile(path.join(dir, 'summary.json'), JSON.stringify(summary, undefined, 2));
+  await saveEvidence(dir, evidence, { sql: run.database.sql, client: run.engine.client, maxHistories });
 }
