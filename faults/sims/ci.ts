@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { type BuildEvent, type BuildkiteSim, startBuildkite, type Webhook } from '../../sim/buildkite/index.ts';
 import type { CiControl } from '../contract.ts';
 import type { SentDelivery } from '../evidence.ts';
@@ -21,10 +22,16 @@ const EVENTS: readonly BuildEvent[] = [
 /** As long as the real one waits. */
 const HOOK_TIMEOUT = 5_000;
 
+// What lives long here are small records, and garbage is plenty: a young generation that may grow at will takes 100 MB.
+setFlagsFromString('--max-semi-space-size=8');
+
 interface Running {
   sim: BuildkiteSim;
   faults: CiFaults;
+  /** Asked for each webhook as it is sent. */
   secret: () => string;
+  /** The right one, whatever the CI signs with. */
+  webhookSecret: string;
   forged: Omit<SentDelivery, 'n'>[];
   /** Ids of the builds that our token made, oldest first. */
   ours: string[];
@@ -79,7 +86,7 @@ serve<CiControl>({
       if (old) signedOld++;
       return old ? oldWebhookSecret : webhookSecret;
     };
-    running = { sim, faults, secret, forged: [], ours, foreign: new Set() };
+    running = { sim, faults, secret, webhookSecret, forged: [], ours, foreign: new Set() };
     return { port: sim.port };
   },
   webhooksTo(url) {
@@ -93,10 +100,10 @@ serve<CiControl>({
   on: (fault) => ci().faults.on(fault),
   off: (number) => ci().faults.off(number),
   async forge(pick) {
-    const { sim, secret, forged, ours, foreign } = ci();
+    const { sim, webhookSecret, forged, ours, foreign } = ci();
     if (!hook) throw new Error('nobody has said where webhooks go');
     const sent = await forge(
-      { sim, url: hook.url, secret: secret(), ours, foreign: (build) => void foreign.add(build) },
+      { sim, url: hook.url, secret: webhookSecret, ours, foreign: (build) => void foreign.add(build) },
       pick,
     );
     forged.push(sent);

@@ -111,7 +111,8 @@ serve<TangledControl>({
         return knot.replayAll();
       case 'ignore-cursor':
         knot.faults.ignoreCursor = true;
-        return undefined;
+        // A cursor matters only when somebody dials.
+        return knot.dropAll();
       case 'out-of-order':
         knot.faults.outOfOrder = true;
         return undefined;
@@ -119,6 +120,8 @@ serve<TangledControl>({
         knot.faults.dropEach = true;
         return undefined;
       case 'off':
+        // Whom it served from the beginning may still be far behind, and an old knot sends the rest only page by page.
+        if (knot.faults.ignoreCursor) knot.dropAll();
         Object.assign(knot.faults, { ignoreCursor: false, outOfOrder: false, dropEach: false });
         return undefined;
     }
@@ -132,7 +135,7 @@ serve<TangledControl>({
         return jetstream.dropAll();
       case 'ignore-cursor':
         jetstream.faults.ignoreCursor = true;
-        return undefined;
+        return jetstream.dropAll();
       case 'off':
         jetstream.faults.ignoreCursor = false;
         return undefined;
