@@ -1,3 +1,4 @@
+import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 
 /** How a value is written, and how it is read. The schema's message continues the sentence `WHORL_NAME …`. */
@@ -121,6 +122,19 @@ export function hidePassword(url: string): string {
   const [before = '', ...query] = url.trim().split(/[?#]/);
   return before.replace(/^([a-z]+:\/\/[^:/@]*):.*@/s, '$1:••••@') + (query.length > 0 ? '?…' : '');
 }
+
+export const networks = form(
+  'addresses or networks, with commas between',
+  'must be IP addresses or networks such as 10.0.0.0/8, with commas between',
+  (text): string[] | undefined => {
+    const parts = text.split(',').map((part) => part.trim());
+    return parts.every((part) => ipaddr.isValidCIDR(part) || isAddress(part)) ? parts : undefined;
+  },
+);
+
+/** The library reads short forms of IPv4 too, which nobody means. */
+const isAddress = (text: string): boolean =>
+  ipaddr.IPv4.isValidFourPartDecimal(text) || (ipaddr.IPv6.isValid(text) && !text.includes('%'));
 
 const oneOrTwo = (parts: string[]): string[] | undefined =>
   parts.length <= 2 && parts.every((part) => /^\S+$/.test(part)) ? parts : undefined;

@@ -70,6 +70,11 @@ function configOf(reading: Reading, env: Environment): ToolConfig {
     taskQueue: values.taskQueue,
     dispatch: { concurrency: values.dispatchConcurrency, holdMs: values.holdTime },
     events: { rewindMs: values.eventsRewind },
+    readers: {
+      most: values.maxReaders,
+      mostPerAddress: values.maxReadersPerAddress,
+      trustedProxies: values.trustedProxies ?? [],
+    },
     network: { jetstream: values.jetstream, plcUrl: values.plcUrl },
     logs: {
       days: values.logDays,

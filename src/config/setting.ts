@@ -5,6 +5,7 @@ export const groups = [
   'Addresses',
   'Storage',
   'Network',
+  'Limits',
   'Behaviour',
   'Buildkite',
   'Logs',

@@ -88,6 +88,32 @@ export const settings = {
     description: 'The directory that says where the account of a `did:plc` lives.',
     example: 'https://plc.example.com',
   },
+  maxReaders: {
+    name: 'WHORL_MAX_READERS',
+    group: 'Limits',
+    form: form.wholeNumber(1, 1_000_000),
+    default: '2000',
+    description:
+      'How many may read `/events` and `/logs` of one process at once. More are answered with 503 and told to come back.',
+    example: '10000',
+  },
+  maxReadersPerAddress: {
+    name: 'WHORL_MAX_READERS_PER_ADDRESS',
+    group: 'Limits',
+    form: form.wholeNumber(1, 1_000_000),
+    default: '50',
+    description:
+      'The same for one address, or one IPv6 network of 64 bits; more are answered with 429. Behind a proxy it needs `WHORL_TRUSTED_PROXIES`: unless that is set, addresses that are not public have no limit of their own, since everybody may be behind them.',
+    example: '200',
+  },
+  trustedProxies: {
+    name: 'WHORL_TRUSTED_PROXIES',
+    group: 'Limits',
+    form: form.networks,
+    description:
+      'The proxies in front of the public face, with commas between: addresses or networks. Only what these say in `X-Forwarded-For` counts as the address of a reader.',
+    example: '10.0.0.0/8, ::1',
+  },
   logDays: {
     name: 'WHORL_LOG_DAYS',
     group: 'Logs',

@@ -27,6 +27,7 @@ export interface Config {
   readonly taskQueue: string;
   readonly dispatch: DispatchConfig;
   readonly events: { readonly rewindMs: number };
+  readonly readers: ReadersConfig;
   readonly network: NetworkConfig;
   readonly logs: LogsConfig;
   /** Plain data: part of a workflow's input. What has no setting has the pipeline's own default. */
@@ -85,6 +86,14 @@ export interface NetworkConfig {
   readonly jetstream: readonly string[];
   /** Without a slash at its end. */
   readonly plcUrl: string;
+}
+
+/** How many may read `/events` and `/logs` of a process at once. */
+export interface ReadersConfig {
+  readonly most: number;
+  readonly mostPerAddress: number;
+  /** Addresses and networks (`10.0.0.0/8`). */
+  readonly trustedProxies: readonly string[];
 }
 
 /** What is kept of the logs of jobs. */

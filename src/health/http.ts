@@ -1,17 +1,35 @@
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
+import { limitSockets, type SocketLimits } from './sockets.ts';
+
+export interface HttpOptions extends SocketLimits {
+  /** A request whose head is not there after so long is ended with 408. Default 10 s. */
+  headMs?: number | undefined;
+  /** The same for a whole request, its body included. Default 20 s. */
+  requestMs?: number | undefined;
+}
 
 /**
- * An HTTP app as every role has one: no line for each request, and errors of ours stay in our log.
+ * An HTTP app as every role has one: no line for each request, and errors of ours stay in our log. Nobody holds it up by
+ * connections that say nothing, or nearly nothing.
  */
-export function httpApp(log: Logger): FastifyInstance {
+export function httpApp(log: Logger, options: HttpOptions = {}): FastifyInstance {
+  const { headMs = 10_000, requestMs = 20_000 } = options;
   const loggerInstance: FastifyBaseLogger = log;
   const app = Fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
-    // Some clients offer h2c with every request; that is not a reason to refuse it.
-    http: { shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === 'websocket' },
+    requestTimeout: requestMs,
+    http: {
+      // Some clients offer h2c with every request; that is not a reason to refuse it.
+      shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === 'websocket',
+      headersTimeout: headMs,
+      requestTimeout: requestMs,
+      // Node looks this often for those who are late.
+      connectionsCheckingInterval: Math.min(2_000, headMs),
+    },
   });
+  app.addHook('onReady', async () => limitSockets(app.server, options));
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const status = error.statusCode ?? 500;
     const about = { method: request.method, path: request.url.split('?')[0], err: error };

@@ -48,6 +48,7 @@ export function publicFace(
     dev: config.dev,
     logs: { colours: config.logs.colours },
     events: { rewindMs: config.events.rewindMs, ...events },
+    readers: config.readers,
   });
   return open(app, address, parts);
 }

@@ -11,6 +11,7 @@ import { type HubOptions, hub } from './hub.ts';
 import { type Identity, identityRoutes } from './identity.ts';
 import { type LogHubOptions, logHub } from './log-hub.ts';
 import { isLogPath, logRoutes, type LogsOptions, logStream } from './logs.ts';
+import { type PlaceOptions, places } from './places.ts';
 import { acceptRawTargets } from './raw-target.ts';
 import { refuse } from './refuse.ts';
 import { upgradeRefusal, xrpcRoutes } from './xrpc.ts';
@@ -20,7 +21,12 @@ export interface ServerDeps extends Identity {
   log: Logger;
   events?: EventsOptions & HubOptions;
   logs?: LogsOptions & LogHubOptions;
+  /** How many may read at once. */
+  readers?: PlaceOptions;
 }
+
+/** Connections that are no readers: requests, and what only begins. */
+const otherSockets = 1_000;
 
 /** Somebody who reads a log says so again long before this is over. */
 const watchForMs = 150_000;
@@ -38,9 +44,11 @@ export function buildServer({
   log,
   events: eventsOptions,
   logs: logsOptions,
+  readers: readersOptions,
   ...identity
 }: ServerDeps): FastifyInstance {
-  const app = httpApp(log);
+  const room = places(log, readersOptions);
+  const app = httpApp(log, { most: room.most + otherSockets });
   const statuses = hub(sql, log, eventsOptions);
   const events = eventStream(sql, statuses, log, eventsOptions);
   const written = logHub(sql, log, {
@@ -67,9 +75,12 @@ export function buildServer({
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', (error) => log.debug({ err: error }, 'a socket failed before its upgrade'));
     const [pathname = '', query] = (request.url ?? '').split('?', 2);
-    if (closing) refuse(socket, 503, 'this server is going away; try again');
-    else if (pathname === '/events') void events.upgrade(request, socket, head, new URLSearchParams(query));
-    else if (isLogPath(pathname)) void logs.upgrade(request, socket, head, pathname);
+    const asks = pathname === '/events' ? 'events' : isLogPath(pathname) ? 'logs' : undefined;
+    const full = closing || !asks ? undefined : room.take(request, socket);
+    if (closing) refuse(socket, 503, 'this server is going away; try again', { retryAfter: 1 });
+    else if (full) refuse(socket, full.status, full.message, full);
+    else if (asks === 'events') void events.upgrade(request, socket, head, new URLSearchParams(query));
+    else if (asks === 'logs') void logs.upgrade(request, socket, head, pathname);
     else if (pathname.startsWith('/xrpc/')) refuse(socket, ...upgradeRefusal(pathname));
     else refuse(socket, 404, 'there is nothing here');
   });

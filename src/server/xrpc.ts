@@ -61,10 +61,10 @@ export function refusalOf(verb: string, method: string, known: ReadonlyMap<strin
 }
 
 /** What a request for an upgrade is told: no method of ours is a stream. For `refuse`. */
-export function upgradeRefusal(pathname: string): [status: number, message: string, error: string] {
+export function upgradeRefusal(pathname: string): [status: number, message: string, more: { error: string }] {
   const method = methodOf({ url: pathname });
   const { status, message, error } = refusalOf('GET', method, new Map()) ?? missing(method);
-  return [status, message, error];
+  return [status, message, { error }];
 }
 
 function send(reply: FastifyReply, { status, error, message }: XrpcError): FastifyReply {

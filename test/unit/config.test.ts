@@ -52,6 +52,7 @@ describe('defaults', () => {
       taskQueue: 'whorl',
       dispatch: { concurrency: 16, holdMs: 900_000 },
       events: { rewindMs: 30_000 },
+      readers: { most: 2_000, mostPerAddress: 50, trustedProxies: [] },
       network: {
         jetstream: ['us-east', 'us-west'].flatMap((place) =>
           [2, 1].map((n) => `wss://jetstream${n}.${place}.bsky.network/subscribe`),
