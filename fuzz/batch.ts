@@ -72,7 +72,11 @@ export async function runPart({ target, seed, part, runs, watch, known = new Set
       }
     });
     const numRuns = Math.min(batchRuns, runs - done);
-    const details = await fc.check(property, { seed: seedOf(seed, target.name, part, batch), numRuns, interruptAfterTimeLimit: shrinkMs });
+    const details = await fc.check(property, {
+      seed: seedOf(seed, target.name, part, batch),
+      numRuns,
+      interruptAfterTimeLimit: shrinkMs,
+    });
     done += Math.max(1, details.numRuns);
     if (!details.failed || !failure) continue;
     const smallest = details.counterexample?.[0] ?? failure.input;

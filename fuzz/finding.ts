@@ -16,7 +16,7 @@ export interface Finding {
 export function signatureOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error).slice(0, 200);
   const at = /\((?:file:\/\/)?[^()]*?((?:src|sim)\/[^():]+:\d+)/.exec(error.stack ?? '')?.[1] ?? '';
-  const message = error.message.slice(0, 300).replaceAll(/"(?:[^"\\]|\\.)*"?|\d+/g, '…');
+  const message = (error.message.split('\n')[0] ?? '').slice(0, 300).replaceAll(/"(?:[^"\\]|\\.)*"?|\d+/g, '…');
   return `${error.name}: ${message.slice(0, 160)} ${at}`.trim();
 }
 
@@ -36,7 +36,15 @@ export async function saveFinding(folder: string, finding: Finding, n: number): 
   await mkdir(folder, { recursive: true });
   const file = path.join(folder, `${finding.target}-${n}.input`);
   await writeFile(file, finding.input);
-  const about = [`target ${finding.target}`, `seed ${finding.seed}`, '', finding.what, '', shownInput(finding.input), ''];
+  const about = [
+    `target ${finding.target}`,
+    `seed ${finding.seed}`,
+    '',
+    finding.what,
+    '',
+    shownInput(finding.input),
+    '',
+  ];
   await writeFile(path.join(folder, `${finding.target}-${n}.txt`), about.join('\n'));
   return file;
 }
@@ -45,7 +53,10 @@ export async function saveFinding(folder: string, finding: Finding, n: number): 
 export const describeFinding = ({ target, seed, what, input }: Finding, file: string): string =>
   [
     `FOUND in ${target} (seed ${seed}):`,
-    ...what.split('\n').slice(0, 12).map((line) => `  ${line}`),
+    ...what
+      .split('\n')
+      .slice(0, 12)
+      .map((line) => `  ${line}`),
     `  input: ${shownInput(input)}`,
     `  again: npm run fuzz -- --target ${target} --input ${file}`,
   ].join('\n');

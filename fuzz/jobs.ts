@@ -7,14 +7,23 @@ const partRuns = 5_000;
 const measureEvery = 100_000;
 
 /** Divides runs among targets by their weights, in parts that take turns. The same for the same numbers. */
-export function shareOut(targets: readonly Pick<Target, 'name' | 'weight'>[], runs: number, seed: number): Job[] {
+export function shareOut(
+  targets: readonly Pick<Target, 'name' | 'weight'>[],
+  runs: number,
+  seed: number,
+  most = partRuns,
+): Job[] {
   const all = targets.reduce((sum, { weight }) => sum + weight, 0);
-  const left = targets.map(({ name, weight }) => ({ name, part: 0, runs: Math.max(1, Math.round((runs * weight) / all)) }));
+  const left = targets.map(({ name, weight }) => ({
+    name,
+    part: 0,
+    runs: Math.max(1, Math.round((runs * weight) / all)),
+  }));
   const jobs: Job[] = [];
   let since = 0;
   while (left.some((each) => each.runs > 0)) {
     for (const each of left) {
-      const some = Math.min(partRuns, each.runs);
+      const some = Math.min(most, each.runs);
       if (some <= 0) continue;
       since += some;
       const measure = since >= measureEvery;

@@ -1,6 +1,12 @@
 import { Broken } from './target.ts';
 
-const watched: readonly object[] = [Object.prototype, Array.prototype, Function.prototype, String.prototype, Map.prototype];
+const watched: readonly object[] = [
+  Object.prototype,
+  Array.prototype,
+  Function.prototype,
+  String.prototype,
+  Map.prototype,
+];
 const before = watched.map((each) => Reflect.ownKeys(each).length);
 const values = new Map(Reflect.ownKeys(Object.prototype).map((key) => [key, valueOf(key)]));
 
@@ -14,7 +20,9 @@ export const prototypes = {
   check(): void {
     for (const [n, each] of watched.entries()) {
       if (Reflect.ownKeys(each).length !== before[n]) {
-        const added = Reflect.ownKeys(each).filter((key) => !values.has(key)).map(String);
+        const added = Reflect.ownKeys(each)
+          .filter((key) => !values.has(key))
+          .map(String);
         // the next input is judged on its own
         for (const key of added) if (each === Object.prototype) Reflect.deleteProperty(each, key);
         throw new Broken(`prototype pollution: ${added.slice(0, 5).join(', ')}`);

@@ -23,7 +23,13 @@ let current: Job | undefined;
 process.on('unhandledRejection', (error) => {
   const what = `unhandled rejection: ${wordsOf(error)}`;
   const input = Buffer.from(room.subarray(0, Atomics.load(state, 1)));
-  const finding = { target: current?.target ?? '', seed: current?.seed ?? 0, what, signature: what.slice(0, 200), input };
+  const finding = {
+    target: current?.target ?? '',
+    seed: current?.seed ?? 0,
+    what,
+    signature: what.slice(0, 200),
+    input,
+  };
   tell({ kind: 'finding', finding });
 });
 

@@ -32,7 +32,7 @@ export function changedBytes(
   return fc
     .tuple(fc.nat({ max: bases.length - 1 }), fc.array(change, { maxLength: 6, size: 'max' }))
     .map(([base, changes]) => {
-      let bytes = bases[base] ?? Buffer.alloc(0);
+      let bytes: Buffer = bases[base] ?? Buffer.alloc(0);
       for (const each of changes) bytes = changed(bytes, each, { bases, dictionary, most });
       return bytes.subarray(0, most);
     });
@@ -44,11 +44,7 @@ interface Sources {
   most: number;
 }
 
-function changed(
-  bytes: Buffer,
-  [kind, where, size, choice]: Change,
-  { bases, dictionary, most }: Sources,
-): Buffer {
+function changed(bytes: Buffer, [kind, where, size, choice]: Change, { bases, dictionary, most }: Sources): Buffer {
   const at = where % (bytes.length + 1);
   const length = sizeOf(size, most);
   const before = bytes.subarray(0, at);

@@ -8,8 +8,10 @@ export class Raw {
   }
 }
 
-const nested = (open: string, close: string, middle = '') => (depth: number): Raw =>
-  new Raw(open.repeat(depth) + middle + close.repeat(depth));
+const nested =
+  (open: string, close: string, middle = '') =>
+  (depth: number): Raw =>
+    new Raw(open.repeat(depth) + middle + close.repeat(depth));
 
 /** Mostly shallow: what is deep is slow to make, and one depth is as bad as the next. */
 const depth = fc.oneof(
@@ -77,19 +79,54 @@ export const texts: readonly string[] = [
 const text = fc.oneof(
   { weight: 8, arbitrary: fc.constantFrom(...texts) },
   { weight: 2, arbitrary: fc.string({ unit: 'binary', maxLength: 20 }) },
-  { weight: 1, arbitrary: fc.tuple(long, fc.constantFrom('a', '\ud83e', 'é', '🧵', '%')).map(([n, one]) => one.repeat(n)) },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(long, fc.constantFrom('a', '\ud83e', 'é', '🧵', '%')).map(([n, one]) => one.repeat(n)),
+  },
 );
 
 const number = fc.constantFrom<unknown>(
-  0, -1, 1, 0.5, 255, 256, 65_536, 2 ** 31, -(2 ** 31) - 1, 2 ** 53, 2 ** 63, 1e20, -1e300, Number.MIN_VALUE,
-  new Raw('-0'), new Raw('1e999'), new Raw('-1e999'), new Raw('9'.repeat(400)), new Raw('9223372036854775807'),
-  new Raw('9223372036854775808'), new Raw('1795220930422551000'), new Raw('0.' + '1'.repeat(300)), new Raw('1E-5'),
+  0,
+  -1,
+  1,
+  0.5,
+  255,
+  256,
+  65_536,
+  2 ** 31,
+  -(2 ** 31) - 1,
+  2 ** 53,
+  2 ** 63,
+  1e20,
+  -1e300,
+  Number.MIN_VALUE,
+  new Raw('-0'),
+  new Raw('1e999'),
+  new Raw('-1e999'),
+  new Raw('9'.repeat(400)),
+  new Raw('9223372036854775807'),
+  new Raw('9223372036854775808'),
+  new Raw('1795220930422551000'),
+  new Raw('0.' + '1'.repeat(300)),
+  new Raw('1E-5'),
 );
 
 const broken = fc.constantFrom<unknown>(
-  new Raw(''), new Raw('undefined'), new Raw('NaN'), new Raw('01'), new Raw("'a'"), new Raw('"\\ud800"'),
-  new Raw('"\\u0000"'), new Raw('"\\x41"'), new Raw('"\u0001"'), new Raw('{"a":1,"a":2}'), new Raw('{"__proto__":{"polluted":1}}'),
-  new Raw('{"constructor":{"prototype":{"polluted":1}}}'), new Raw('{"toString":1,"valueOf":2,"toJSON":3,"then":4}'), new Raw('[,]'), new Raw('/**/1'),
+  new Raw(''),
+  new Raw('undefined'),
+  new Raw('NaN'),
+  new Raw('01'),
+  new Raw("'a'"),
+  new Raw('"\\ud800"'),
+  new Raw('"\\u0000"'),
+  new Raw('"\\x41"'),
+  new Raw('"\u0001"'),
+  new Raw('{"a":1,"a":2}'),
+  new Raw('{"__proto__":{"polluted":1}}'),
+  new Raw('{"constructor":{"prototype":{"polluted":1}}}'),
+  new Raw('{"toString":1,"valueOf":2,"toJSON":3,"then":4}'),
+  new Raw('[,]'),
+  new Raw('/**/1'),
 );
 
 /** A value for any place of a JSON document that should not be there. */
@@ -104,6 +141,20 @@ export const hostileValue: fc.Arbitrary<unknown> = fc.oneof(
 
 /** A name for a key that should not be one. */
 export const hostileKey: fc.Arbitrary<string> = fc.constantFrom(
-  '__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'then', 'toJSON', 'length', '', '\0', '\ud800',
-  'a'.repeat(300), 'CREATED', 'Nsid', 'tack:knot', '0',
+  '__proto__',
+  'constructor',
+  'prototype',
+  'toString',
+  'hasOwnProperty',
+  'then',
+  'toJSON',
+  'length',
+  '',
+  '\0',
+  '\ud800',
+  'a'.repeat(300),
+  'CREATED',
+  'Nsid',
+  'tack:knot',
+  '0',
 );

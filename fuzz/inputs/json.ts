@@ -35,7 +35,8 @@ function nodeOf(value: unknown): Node {
 function write(node: Node): string {
   if (node instanceof Raw) return node.text;
   if ('list' in node) return `[${node.list.map(write).join(',')}]`;
-  if ('fields' in node) return `{${node.fields.map(([key, value]) => `${JSON.stringify(key)}:${write(value)}`).join(',')}}`;
+  if ('fields' in node)
+    return `{${node.fields.map(([key, value]) => `${JSON.stringify(key)}:${write(value)}`).join(',')}}`;
   return JSON.stringify(node.plain) ?? 'null';
 }
 
@@ -89,7 +90,11 @@ function changed(root: Node, [kind, where, key, value, choice]: Change, other: (
       break;
     case 7: {
       const elsewhere = places[choice % places.length];
-      const moved = elsewhere && ('list' in elsewhere.parent ? elsewhere.parent.list : elsewhere.parent.fields.map(([, one]) => one))[elsewhere.at];
+      const moved =
+        elsewhere &&
+        ('list' in elsewhere.parent ? elsewhere.parent.list : elsewhere.parent.fields.map(([, one]) => one))[
+          elsewhere.at
+        ];
       set(moved ? copyOf(moved) : other());
       break;
     }

@@ -13,7 +13,15 @@ const rules = [
   '**/x -> a/b, !*/x -> !a/b',
   '*/+(a|b) -> acme/@(x|y)',
 ];
-const asked = ['did:plc:hgnnks5sjbyfk5sxbc2v77gh', 'whorl-demo', 'acme', 'app', ...texts, 'a'.repeat(256), '-'.repeat(256)];
+const asked = [
+  'did:plc:hgnnks5sjbyfk5sxbc2v77gh',
+  'whorl-demo',
+  'acme',
+  'app',
+  ...texts,
+  'a'.repeat(256),
+  '-'.repeat(256),
+];
 
 /** The rules of an operator, and after an empty line each what somebody asks for. */
 export const allowTarget: Target = {
@@ -22,10 +30,21 @@ export const allowTarget: Target = {
   weight: 4,
   inputs: fc
     .tuple(
-      changedBytes(rules.map((each) => Buffer.from(each)), { words: ['*', '**', '?', '[', ']', '{', '}', '(', ')', '!', '+(', '\\', ' -> ', '/'], most: 500 }),
-      fc.array(fc.oneof({ weight: 3, arbitrary: fc.constantFrom(...asked) }, { weight: 1, arbitrary: fc.string({ unit: 'binary' }) }), { minLength: 4, maxLength: 4 }),
+      changedBytes(
+        rules.map((each) => Buffer.from(each)),
+        { words: ['*', '**', '?', '[', ']', '{', '}', '(', ')', '!', '+(', '\\', ' -> ', '/'], most: 500 },
+      ),
+      fc.array(
+        fc.oneof(
+          { weight: 3, arbitrary: fc.constantFrom(...asked) },
+          { weight: 1, arbitrary: fc.string({ unit: 'binary' }) },
+        ),
+        { minLength: 4, maxLength: 4 },
+      ),
     )
-    .map(([given, [did = '', name = '', org = '', pipeline = '']]) => Buffer.from([given.toString(), did, name, org, pipeline].join('\0\0'))),
+    .map(([given, [did = '', name = '', org = '', pipeline = '']]) =>
+      Buffer.from([given.toString(), did, name, org, pipeline].join('\0\0')),
+    ),
   run(input) {
     const [text = '', did = '', name = '', org = '', pipeline = ''] = input.toString('utf8').split('\0\0');
     const parsed = allowRules.schema.safeParse(text);
@@ -33,7 +52,10 @@ export const allowTarget: Target = {
     const given = parsed.data;
     const may = allows(given, [`${did}/${name}`], `${org}/${pipeline}`);
     // an order that the operator did not write changes nothing
-    expect(allows(given.toReversed(), [`${did}/${name}`], `${org}/${pipeline}`) === may, () => 'the order of rules counts');
+    expect(
+      allows(given.toReversed(), [`${did}/${name}`], `${org}/${pipeline}`) === may,
+      () => 'the order of rules counts',
+    );
     try {
       checkAllowed(given, { did, name }, { org, pipeline });
       expect(may, () => 'a target is allowed that no rule allows');

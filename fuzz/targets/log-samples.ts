@@ -3,9 +3,33 @@ import { lineCut, lineKept } from '../../src/providers/line.ts';
 /** Planted in logs; no reader may see it. */
 export const secret = 'bkua_0123456789abcdef';
 
-const times = ['\x1b_bk;t=1745322209921\x07', '\x1b_bk;dt=12\x1b\\', '\x1b_bk;t=999999999999999\x07', '\x1b_bk;t=', '\x9f'];
-const codes = ['\x1b[31m', '\x1b[0m', '\x1b[K', '\x1b[38;2;10;20;30m', '\u009b31m', '\x1b[', '\x1b', '\x1b]', '\x07', '\x1b\\'];
-const links = ['\x1b]8;;https://a.example\x07', '\x1b]8;;\x07', '\x1b]1339;url=u;content=c\x07', "\x1b]1338;url='", '\x1bP', '\x1bX'];
+const times = [
+  '\x1b_bk;t=1745322209921\x07',
+  '\x1b_bk;dt=12\x1b\\',
+  '\x1b_bk;t=999999999999999\x07',
+  '\x1b_bk;t=',
+  '\x9f',
+];
+const codes = [
+  '\x1b[31m',
+  '\x1b[0m',
+  '\x1b[K',
+  '\x1b[38;2;10;20;30m',
+  '\u009b31m',
+  '\x1b[',
+  '\x1b',
+  '\x1b]',
+  '\x07',
+  '\x1b\\',
+];
+const links = [
+  '\x1b]8;;https://a.example\x07',
+  '\x1b]8;;\x07',
+  '\x1b]1339;url=u;content=c\x07',
+  "\x1b]1338;url='",
+  '\x1bP',
+  '\x1bX',
+];
 const groups = ['--- ', '+++ ', '~~~ ', '^^^ +++', '\n', '\r', '\r\n', '\r\r\n', '\t', '\0'];
 
 export const logWords: readonly (string | Uint8Array)[] = [

@@ -88,7 +88,7 @@ const createdAt = new Date(Date.UTC(2026, 10, 21));
 export const logFramesTarget: Target = {
   name: 'log-frames',
   about: 'what readers of /logs get of them, without secrets',
-  weight: 6,
+  weight: 3,
   inputs,
   async run(input) {
     const mask = secretMask(() => [secret])();
@@ -100,7 +100,12 @@ export const logFramesTarget: Target = {
     const draft = draftOf({ log, step, mask, label: about.name, packer, url: null });
     draft.start();
     const skipped = input.length % 3;
-    await draft.take({ lines, place: decoder.place, again: input.length % 5 === 0, ...(skipped > 0 ? { skipped } : {}) });
+    await draft.take({
+      lines,
+      place: decoder.place,
+      again: input.length % 5 === 0,
+      ...(skipped > 0 ? { skipped } : {}),
+    });
     draft.say(sizeText(input.length));
     draft.end();
     const { chunks, steps } = await draft.addition();

@@ -40,13 +40,35 @@ const real = [
 export const namesTarget: Target = {
   name: 'names',
   about: 'DIDs, hosts, keys, AT-URIs, TIDs, cursors, durations, times',
-  weight: 20,
+  weight: 30,
   inputs: fc.oneof(
     {
       weight: 4,
-      arbitrary: changedBytes([...real, ...texts].map((each) => Buffer.from(each)), {
-        words: [':', '.', '-', '%', '/', '0', '9', 'did:plc:', 'did:web:', '[', ']', '@', '\\', '#', '?', 'xn--', '。', 'ſ'],
-      }),
+      arbitrary: changedBytes(
+        [...real, ...texts].map((each) => Buffer.from(each)),
+        {
+          words: [
+            ':',
+            '.',
+            '-',
+            '%',
+            '/',
+            '0',
+            '9',
+            'did:plc:',
+            'did:web:',
+            '[',
+            ']',
+            '@',
+            '\\',
+            '#',
+            '?',
+            'xn--',
+            '。',
+            'ſ',
+          ],
+        },
+      ),
     },
     { weight: 1, arbitrary: fc.string({ unit: 'binary' }).map((text) => Buffer.from(text)) },
   ),

@@ -40,10 +40,22 @@ export const jetstreamFramesTarget: Target = {
     { weight: 3, arbitrary: changedJson(jetstreamFrames) },
     {
       weight: 1,
-      arbitrary: changedBytes(jetstreamFrames.map((each) => Buffer.from(each)), {
-        words: ['"time_us":', '"commit":', '"did":"did:web:x"', '9223372036854775', '{"', '[', '\\ud83e', '"record":'],
-        most: 1_200_000,
-      }),
+      arbitrary: changedBytes(
+        jetstreamFrames.map((each) => Buffer.from(each)),
+        {
+          words: [
+            '"time_us":',
+            '"commit":',
+            '"did":"did:web:x"',
+            '9223372036854775',
+            '{"',
+            '[',
+            '\\ud83e',
+            '"record":',
+          ],
+          most: 1_200_000,
+        },
+      ),
     },
   ),
   run(input) {
@@ -78,7 +90,7 @@ const records = jetstreamEvents.flatMap((line) => {
 export const recordsTarget: Target = {
   name: 'records',
   about: 'records of members, repositories and collaborators',
-  weight: 8,
+  weight: 14,
   inputs: changedJson(records),
   run(input) {
     let record: unknown;
@@ -104,7 +116,10 @@ function judgeRecord(collection: string, record: unknown, size: number): void {
     expect(text === null || text.length <= 1_200, () => `a text of ${text?.length}`);
   }
   const again = parseRecord(collection, rkey, JSON.parse(JSON.stringify(value)));
-  expect('value' in again && isDeepStrictEqual(again.value, value), () => `${JSON.stringify(value)} is read differently`);
+  expect(
+    'value' in again && isDeepStrictEqual(again.value, value),
+    () => `${JSON.stringify(value)} is read differently`,
+  );
   if ('knot' in value) judgeHost(value.knot);
 }
 

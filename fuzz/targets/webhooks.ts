@@ -22,7 +22,16 @@ const signature = fc.oneof(
   { weight: 6, arbitrary: fc.constant('sign') },
   { weight: 1, arbitrary: fc.constantFrom('', 'f'.repeat(64), 'F'.repeat(64), 'f'.repeat(63), '0x', ...texts) },
 );
-const spare = fc.constantFrom('', ',', ',signature=', ',timestamp=1', ' , x=y', '=,=', ','.repeat(2_000), '='.repeat(2_000));
+const spare = fc.constantFrom(
+  '',
+  ',',
+  ',signature=',
+  ',timestamp=1',
+  ' , x=y',
+  '=,=',
+  ','.repeat(2_000),
+  '='.repeat(2_000),
+);
 
 /** Mostly what is genuine, so that the body is read; else what is nearly so. */
 const headers = fc.oneof(
@@ -38,7 +47,13 @@ const headers = fc.oneof(
     arbitrary: fc
       .array(
         fc.tuple(
-          fc.constantFrom('x-buildkite-token', 'x-buildkite-signature', 'x-buildkite-event', 'x-buildkite-request', '__proto__'),
+          fc.constantFrom(
+            'x-buildkite-token',
+            'x-buildkite-signature',
+            'x-buildkite-event',
+            'x-buildkite-request',
+            '__proto__',
+          ),
           fc.constantFrom(...secrets, ...texts),
         ),
         { maxLength: 5 },
@@ -51,16 +66,19 @@ const body = fc.oneof(
   { weight: 4, arbitrary: changedJson(webhookBodies) },
   {
     weight: 1,
-    arbitrary: changedBytes(webhookBodies.map((each) => Buffer.from(each)), {
-      words: ['"event":"job.finished"', '"state":"failed"', '"meta_data":', '\xff', '\\ud83e', '{"', '[', '\ufeff'],
-    }),
+    arbitrary: changedBytes(
+      webhookBodies.map((each) => Buffer.from(each)),
+      {
+        words: ['"event":"job.finished"', '"state":"failed"', '"meta_data":', '\xff', '\\ud83e', '{"', '[', '\ufeff'],
+      },
+    ),
   },
 );
 
 export const webhooksTarget: Target = {
   name: 'webhooks',
   about: 'webhooks of the CI: headers, signatures, bodies',
-  weight: 10,
+  weight: 8,
   inputs: fc.tuple(headers, body).map(([lines, bytes]) => requestOf(lines, bytes)),
   run(input) {
     const end = input.indexOf('\n\n');
@@ -89,7 +107,8 @@ function headersOf(text: string, bytes: Uint8Array): Headers {
 function judge(mode: WebhookMode, fields: Headers, bytes: Uint8Array): void {
   const read = buildkiteWebhook({ mode, secrets: () => secrets });
   const result = read(fields, bytes, now);
-  if (result.kind !== 'delivery') return expect(result.reason.length < 400, () => `a reason of ${result.reason.length}`);
+  if (result.kind !== 'delivery')
+    return expect(result.reason.length < 400, () => `a reason of ${result.reason.length}`);
   expect(isDeepStrictEqual(read(fields, bytes, now), result), () => 'read again it is something else');
   judgeDelivery(result.delivery);
 }

@@ -60,19 +60,94 @@ const typed = `tack: !!map
 tack: { fake: ~ }
 `;
 
-export const yamlFiles: readonly string[] = [buildkite, fake, script, shared, typed, 'tack: {fake: {}}\n', 'tack:\n  buildkite:\n'];
+export const yamlFiles: readonly string[] = [
+  buildkite,
+  fake,
+  script,
+  shared,
+  typed,
+  'tack: {fake: {}}\n',
+  'tack:\n  buildkite:\n',
+];
 
 export const yamlWords: readonly string[] = [
-  'tack:', 'fake:', 'buildkite:', 'pipeline: ', 'env: ', 'result: ', 'states: ', 'delay: ',
-  '- ', '? ', ': ', '{', '}', '[', ']', ',', '|', '>', '|2-\n', '&a ', '*a', '*a,', '<<: *a\n', '<<: ', '!!set ', '!!omap ',
-  '!!binary ', '!!js/function ', '!<tag:yaml.org,2002:str> ', '! ', '#', '---\n', '...\n', '%YAML 1.1\n---\n', '%TAG ! x\n', '\t', '\n', '\n  ',
-  '"', "'", '\\x', '\\u', '"\\0"', '"\\ud83e"', '~', 'null', 'y', '.inf', '.nan', '0x1f', '0o7', '1e999', '-0', '1_000', '2026-11-20', '1:30',
-  '__proto__: ', 'constructor: ', 'toString: ', '"": ', '\ufeff', '\u2028', '\x85', '\0', '<<', '=', '@', '`',
+  'tack:',
+  'fake:',
+  'buildkite:',
+  'pipeline: ',
+  'env: ',
+  'result: ',
+  'states: ',
+  'delay: ',
+  '- ',
+  '? ',
+  ': ',
+  '{',
+  '}',
+  '[',
+  ']',
+  ',',
+  '|',
+  '>',
+  '|2-\n',
+  '&a ',
+  '*a',
+  '*a,',
+  '<<: *a\n',
+  '<<: ',
+  '!!set ',
+  '!!omap ',
+  '!!binary ',
+  '!!js/function ',
+  '!<tag:yaml.org,2002:str> ',
+  '! ',
+  '#',
+  '---\n',
+  '...\n',
+  '%YAML 1.1\n---\n',
+  '%TAG ! x\n',
+  '\t',
+  '\n',
+  '\n  ',
+  '"',
+  "'",
+  '\\x',
+  '\\u',
+  '"\\0"',
+  '"\\ud83e"',
+  '~',
+  'null',
+  'y',
+  '.inf',
+  '.nan',
+  '0x1f',
+  '0o7',
+  '1e999',
+  '-0',
+  '1_000',
+  '2026-11-20',
+  '1:30',
+  '__proto__: ',
+  'constructor: ',
+  'toString: ',
+  '"": ',
+  '\ufeff',
+  '\u2028',
+  '\x85',
+  '\0',
+  '<<',
+  '=',
+  '@',
+  '`',
 ];
 
 const head = 'tack: { fake: {} }\n';
-const lines = (count: number, of: (n: number) => string): string => Array.from({ length: count }, (_, n) => of(n)).join('');
-const bomb = lines(9, (n) => `b${n}: &b${n} [${Array.from({ length: 9 }, () => (n === 0 ? 'x' : `*b${n - 1}`)).join(', ')}]\n`);
+const lines = (count: number, of: (n: number) => string): string =>
+  Array.from({ length: count }, (_, n) => of(n)).join('');
+const bomb = lines(
+  9,
+  (n) => `b${n}: &b${n} [${Array.from({ length: 9 }, () => (n === 0 ? 'x' : `*b${n - 1}`)).join(', ')}]\n`,
+);
 
 /** Small files that would become large, or deep, or slow. */
 export const yamlBombs: readonly string[] = [

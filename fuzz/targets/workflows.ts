@@ -16,8 +16,20 @@ export const workflowsTarget: Target = {
   about: 'workflow files: YAML, which CI, with what',
   weight: 5,
   inputs: fc.oneof(
-    { weight: 300, arbitrary: changedBytes(yamlFiles.map((each) => Buffer.from(each)), { words: yamlWords, most: 4_096 }) },
-    { weight: 1, arbitrary: changedBytes(yamlBombs.map((each) => Buffer.from(each)), { words: yamlWords, most: 300_000 }) },
+    {
+      weight: 300,
+      arbitrary: changedBytes(
+        yamlFiles.map((each) => Buffer.from(each)),
+        { words: yamlWords, most: 4_096 },
+      ),
+    },
+    {
+      weight: 1,
+      arbitrary: changedBytes(
+        yamlBombs.map((each) => Buffer.from(each)),
+        { words: yamlWords, most: 300_000 },
+      ),
+    },
   ),
   run(input) {
     const raw = input.toString('utf8');
@@ -26,14 +38,25 @@ export const workflowsTarget: Target = {
       expect(job.target === undefined && job.refusal !== '', () => 'a refusal with a target');
       return;
     }
-    expect(isDeepStrictEqual(JSON.parse(JSON.stringify(job.target)), job.target), () => 'a target that JSON cannot say');
+    expect(
+      isDeepStrictEqual(JSON.parse(JSON.stringify(job.target)), job.target),
+      () => 'a target that JSON cannot say',
+    );
     if (job.provider === 'buildkite') {
       expect(isDeepStrictEqual(parseTarget(job.target), job.target), () => `lost: ${JSON.stringify(job.target)}`);
     } else {
       expect(targetShape.safeParse(job.target).success, () => `lost: ${JSON.stringify(job.target)}`);
     }
     const [twin] = planJobs(
-      { knot: 'k', rkey: 'r', kind: 'push', repo: { did: 'd', name: 'n' }, commit: 'c', branch: 'b', workflows: [{ name: raw, raw }] },
+      {
+        knot: 'k',
+        rkey: 'r',
+        kind: 'push',
+        repo: { did: 'd', name: 'n' },
+        commit: 'c',
+        branch: 'b',
+        workflows: [{ name: raw, raw }],
+      },
       lonely,
     );
     expect(twin?.name === raw, () => 'a job has another name than its file');

@@ -37,7 +37,7 @@ export type PipelineTrigger = {
   pullRequest?: { sourceBranch: string; targetBranch: string; action?: string; pull?: string };
   inputs?: { key: string; value: string }[];
   workflows: TriggerWorkflow[];
-  /** entries of `workflows` that had no name, or were no object */
+  /** entries of `workflows` that had no name, or one that no file can have, or were no object */
   dropped: number;
   /** entries that had the name of an earlier one */
   duplicates: number;
@@ -64,8 +64,10 @@ const pipeline = z.object({
   workflows: z.array(z.unknown()).nullish(),
 });
 const clone = z.object({ skip: flag, depth: z.int().nonnegative().catch(0), submodules: flag });
+/** No file system has longer names, and an index of PostgreSQL holds 2.7 KB: a longer one could not be stored at all. */
+const longestName = 255;
 const workflow = z.object({
-  name: z.string().min(1),
+  name: z.string().min(1).max(longestName),
   raw: text,
   engine: text,
   clone: clone.optional().catch(undefined),

@@ -100,9 +100,10 @@ function reasonOf(job: BuildkiteJob): string {
   return job.exit_status === undefined ? `${name} failed` : `${name} failed with exit status ${job.exit_status}`;
 }
 
-/** One line of bearable length: it is shown next to the status. */
+/** One line of bearable length, without half a character where it is cut: it is shown next to the status. */
 const clean = (text: string): string =>
   text
     .replaceAll(/\p{Cc}+/gu, ' ')
     .trim()
-    .slice(0, 200);
+    .slice(0, 200)
+    .toWellFormed();

@@ -141,4 +141,5 @@ function triggered({ triggered_build: build }: BuildkiteJob): string {
 const clean = (text: string): string =>
   withoutColours(cleanText(text.replaceAll(/[\r\n\t]+/g, ' ')))
     .trim()
-    .slice(0, 2 * commandLength);
+    .slice(0, 2 * commandLength)
+    .toWellFormed();

@@ -48,7 +48,8 @@ export const buildkiteWebhook =
     const place = placeOf(payload, build);
     if (!place) return ignored(`${event} of build ${build.id} without organization, pipeline and number`);
     const told = observe(build);
-    if (!told) return ignored(`${event} of build ${build.id} in the unknown state ${build.state ?? 'none'}`);
+    if (!told)
+      return ignored(`${event} of build ${build.id} in the unknown state ${build.state?.slice(0, 80) ?? 'none'}`);
 
     const job = event.startsWith('job.') ? parseJob(payload['job']) : undefined;
     const seen = job ? withJob(told, build, job) : told;
