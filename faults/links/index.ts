@@ -1,5 +1,8 @@
 import type { Link, OpenLink, Point, Protocol } from '../contract.ts';
-import { createArms } from './arms.ts';
+import { type Arms, createArms } from './arms.ts';
+import { httpTap } from './http.ts';
+import type { OpenTap } from './pair.ts';
+import { postgresTap } from './postgres.ts';
 import { openRelay } from './relay.ts';
 
 const points: Record<Protocol, readonly Point['what'][]> = {
@@ -9,10 +12,16 @@ const points: Record<Protocol, readonly Point['what'][]> = {
   grpc: ['call'],
 };
 
+const tapOf = (protocol: Protocol, arms: Arms): OpenTap | undefined => {
+  if (protocol === 'postgres') return postgresTap(arms);
+  if (protocol === 'http') return httpTap(arms);
+  return undefined;
+};
+
 /** A proxy on a port of its own of 127.0.0.1, in this process. */
 export const openLink: OpenLink = async ({ name, protocol, to = [] }): Promise<Link> => {
   const arms = createArms(name, points[protocol]);
-  const relay = await openRelay({ to });
+  const relay = await openRelay({ to, tap: tapOf(protocol, arms) });
   return {
     name,
     port: relay.port,

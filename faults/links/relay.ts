@@ -11,7 +11,7 @@ export interface Relay extends Omit<Link, 'name' | 'arm'> {
   cutOne(localPort: number): void;
 }
 
-export async function openRelay(options: { to?: string[]; tap?: OpenTap }): Promise<Relay> {
+export async function openRelay(options: { to?: string[]; tap?: OpenTap | undefined }): Promise<Relay> {
   const conduct = createConduct();
   const pairs = new Set<Pair>();
   const dials = new Map<Pair, AbortController>();
