@@ -70,6 +70,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
   const signal = AbortSignal.any([stopped.signal, lease.signal]);
   const over = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   let since: Date | undefined;
+  let pinned = options.wanted()?.pinned ?? false;
   let skew = 0;
   let refreshed = (): void => {};
   /** set to go on with the rest of a backlog */
@@ -204,7 +205,10 @@ export function knotReader(options: ReaderOptions): KnotReader {
     refresh() {
       refreshed();
       const wanted = options.wanted();
-      if (wanted && since && wanted.since < since) reading.restart();
+      // Without its pin a knot may be at public addresses only, so it is dialled, and judged, anew.
+      const unpinned = pinned && wanted?.pinned === false;
+      if (wanted && ((since && wanted.since < since) || unpinned)) reading.restart();
+      pinned = wanted?.pinned ?? false;
     },
     async stop() {
       stopped.abort();

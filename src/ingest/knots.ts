@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { addressGuard } from '../clients/guard.ts';
+import { addressGuard, type GuardOptions } from '../clients/guard.ts';
 import { forgetUnwantedKnots } from '../store/cursors.ts';
 import type { Sql } from '../store/db.ts';
 import type { Refused } from '../store/refused.ts';
@@ -49,9 +49,10 @@ export function knotSource(options: {
   /** takes the frames that are none */
   refused: Refused;
   settings?: Partial<KnotSettings> | undefined;
+  /** how names become addresses; default the operating system's way */
+  resolve?: GuardOptions['resolve'];
 }): KnotSource {
   const { sql, dev, refused } = options;
-  const guard = addressGuard({ dev });
   const settings = { ...knotDefaults, ...options.settings };
   const readers = new Map<string, { reader: KnotReader; stats: KnotStats }>();
   const warned = new Set<string>();
@@ -95,6 +96,8 @@ export function knotSource(options: {
         lastFrameAt: undefined,
       };
       const mine = () => wanted.get(knot);
+      // Records may name any host, and strangers write them; who pins has access to this machine anyway.
+      const guard = addressGuard({ dev, vouched: () => mine()?.pinned ?? false, resolve: options.resolve });
       const reader = knotReader({ sql, knot, source, lease, dev, guard, log, refused, settings, wanted: mine, stats });
       readers.set(knot, { reader, stats });
       return {

@@ -12,7 +12,13 @@ export type Repo = RepoKey & {
 /** A repo that is served, with all that an event may call it by. */
 export type ServedRepo = { did: string; name: string; rkey: string | null; repoDid: string | null; chosenAt: Date };
 
-export type WantedKnot = { knot: string; since: Date; repos: ServedRepo[] };
+export type WantedKnot = {
+  knot: string;
+  since: Date;
+  /** an operator named it, by a pin of one of its repos */
+  pinned: boolean;
+  repos: ServedRepo[];
+};
 
 /**
  * Chooses a repo by hand. Its triggers that were held as unknown are due at once. Pinned again, it keeps the earlier
@@ -67,12 +73,14 @@ export async function isChosen(sql: Sql, repo: RepoKey): Promise<boolean> {
 
 /** The knots that served repos live on; `since` is the earliest choice there. */
 export async function wantedKnots(sql: Sql): Promise<WantedKnot[]> {
-  const rows = await sql<(ServedRepo & { knot: string })[]>`
-    select knot, did, name, rkey, repo_did as "repoDid", since as "chosenAt" from served order by knot, since, did, name`;
+  const rows = await sql<(ServedRepo & { knot: string; pinned: boolean })[]>`
+    select knot, did, name, rkey, repo_did as "repoDid", since as "chosenAt", source = 'pin' as pinned
+    from served order by knot, since, did, name`;
   const knots = new Map<string, WantedKnot>();
-  for (const { knot, ...repo } of rows) {
-    const wanted = knots.get(knot) ?? { knot, since: repo.chosenAt, repos: [] };
+  for (const { knot, pinned, ...repo } of rows) {
+    const wanted = knots.get(knot) ?? { knot, since: repo.chosenAt, pinned: false, repos: [] };
     wanted.repos.push(repo);
+    wanted.pinned ||= pinned;
     knots.set(knot, wanted);
   }
   return [...knots.values()];

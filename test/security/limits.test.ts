@@ -281,9 +281,7 @@ describe('readers that take nothing', () => {
 
   test('and send ping after ping get no pongs that pile up', async () => {
     const base = await serve({}, { writeDeadlineMs: 60_000 });
-    const server = new Promise<Socket>((resolve) =>
-      app.server.once('upgrade', ({ socket }) => resolve(socket)),
-    );
+    const server = new Promise<Socket>((resolve) => app.server.once('upgrade', ({ socket }) => resolve(socket)));
     const reader = await connect(base, upgrade('/events'));
     await reader.status();
     reader.socket.pause();

@@ -93,6 +93,7 @@ test('each knot is wanted since the earliest choice on it', async () => {
     {
       knot: repo.knot,
       since: early,
+      pinned: true,
       repos: [
         { did: repo.did, name: 'older', rkey: null, repoDid: null, chosenAt: early },
         { did: repo.did, name: 'demo', rkey: null, repoDid: null, chosenAt: late },
@@ -101,6 +102,7 @@ test('each knot is wanted since the earliest choice on it', async () => {
     {
       knot: 'other.example:3000',
       since: late,
+      pinned: true,
       repos: [{ did: 'did:plc:x', name: 'x', rkey: null, repoDid: null, chosenAt: late }],
     },
   ]);
@@ -110,7 +112,7 @@ test('a record makes its knot wanted, with all that an event may call the repo b
   const chosenAt = new Date('2026-02-01T00:00:00Z');
   await addRecord(chosenAt, { repoDid: 'did:plc:repo' });
   const by = { did: repo.did, name: 'demo', rkey: 'rkey', repoDid: 'did:plc:repo', chosenAt };
-  expect(await wantedKnots(db.sql)).toEqual([{ knot: repo.knot, since: chosenAt, repos: [by] }]);
+  expect(await wantedKnots(db.sql)).toEqual([{ knot: repo.knot, since: chosenAt, pinned: false, repos: [by] }]);
   expect(await listRepos(db.sql)).toEqual([{ ...repo, source: 'record', chosenAt }]);
   await db.sql`update records set value = null`;
   expect(await wantedKnots(db.sql)).toEqual([]);
