@@ -1,4 +1,5 @@
-import { setFlagsFromString } from 'node:v8';
+// First: what it sets counts only for a heap that is still small.
+import './small-heap.ts';
 import { type BuildEvent, type BuildkiteSim, startBuildkite, type Webhook } from '../../sim/buildkite/index.ts';
 import type { CiControl } from '../contract.ts';
 import type { SentDelivery } from '../evidence.ts';
@@ -21,9 +22,6 @@ const EVENTS: readonly BuildEvent[] = [
 
 /** As long as the real one waits. */
 const HOOK_TIMEOUT = 5_000;
-
-// What lives long here are small records, and garbage is plenty: a young generation that may grow at will takes 100 MB.
-setFlagsFromString('--max-semi-space-size=8');
 
 interface Running {
   sim: BuildkiteSim;

@@ -36,7 +36,7 @@ export type KnotFaults = {
   outOfOrder: boolean;
   /** answers upgrades with this HTTP status instead */
   refuse: number | undefined;
-  /** breaks each link after its first frame */
+  /** breaks each link after a frame that nobody got before; what a reader asks for again comes in front of it */
   dropEach: boolean;
   clockSkew: number;
 };
@@ -58,9 +58,13 @@ export async function startKnot(options: KnotOptions = {}) {
   const open = new Set<Stream>();
   const waiting = new Set<() => void>();
   let framesLeft: number | undefined;
+  // `created` of the latest row that was sent to anybody
+  let newest = 0n;
 
-  const breaksAfterThis = (): boolean => {
-    if (faults.dropEach) return true;
+  const breaksAfterThis = (row?: KnotRow): boolean => {
+    const isNew = row !== undefined && row.created > newest;
+    if (isNew) newest = row.created;
+    if (isNew && faults.dropEach) return true;
     if (framesLeft === undefined || --framesLeft > 0) return false;
     framesLeft = undefined;
     return true;

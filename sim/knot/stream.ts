@@ -33,7 +33,7 @@ export type StreamOptions = {
   /** the batch as it is sent */
   order(rows: KnotRow[]): KnotRow[];
   /** called for every frame before it is sent; true if the link breaks after it */
-  breaksAfterThis(): boolean;
+  breaksAfterThis(row?: KnotRow): boolean;
   onClose(): void;
 };
 
@@ -53,11 +53,11 @@ export function stream(
     if (!silent) ws.ping();
   }, options.pingMs);
 
-  const send = (data: string | Uint8Array): void => {
+  const send = (data: string | Uint8Array, row?: KnotRow): void => {
     if (silent || ws.readyState !== ws.OPEN) return;
     connection.sent++;
     ping.refresh();
-    if (options.breaksAfterThis()) {
+    if (options.breaksAfterThis(row)) {
       silent = true;
       ws.send(data, { binary: false }, () => ws.terminate());
     } else {
@@ -68,7 +68,7 @@ export function stream(
   const sendBatch = (): number => {
     const rows = history.after(place, BATCH);
     place = rows.at(-1)?.created ?? place;
-    for (const row of options.order(rows)) send(frameText(row, options.generation));
+    for (const row of options.order(rows)) send(frameText(row, options.generation), row);
     return rows.length;
   };
 
@@ -94,8 +94,8 @@ export function stream(
   return {
     connection,
     wake,
-    resend: (rows) => rows.forEach((row) => send(frameText(row, options.generation))),
-    raw: send,
+    resend: (rows) => rows.forEach((row) => send(frameText(row, options.generation), row)),
+    raw: (data) => send(data),
     freeze() {
       silent = true;
       ws.pause();

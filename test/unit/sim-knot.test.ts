@@ -237,6 +237,26 @@ describe('a fault', () => {
     ]);
   });
 
+  test('breaks each link after a frame that is new, and lets what was asked for again pass', async () => {
+    const knot = await knotWith();
+    for (let i = 0; i < 3; i++) knot.emit('test.event', { i });
+    knot.faults.dropEach = true;
+    for (let links = 1; links <= 3; links++) {
+      const client = await dial(knot.url, 1n);
+      expect(await client.closed).toBe(1006);
+      expect(client.frames).toHaveLength(links);
+    }
+    const all = await dial(knot.url, 1n);
+    await all.until(3);
+    knot.emit('test.event', {});
+    expect(await all.closed).toBe(1006);
+    expect(all.frames).toHaveLength(4);
+    knot.faults.dropEach = false;
+    const whole = await dial(knot.url, 1n);
+    knot.emit('test.event', {});
+    await whole.until(5);
+  });
+
   test('ignores the cursor', async () => {
     const knot = await knotWith();
     knot.faults.ignoreCursor = true;
