@@ -249,6 +249,10 @@ export interface Fault {
   readonly weight: number;
   /** Things of the same kind never overlap: `temporal`, `postgres`, `ci`; unset: it may always. */
   readonly alone?: string;
+  /** Little gets done while it lasts: the plan has few of these at the same time. */
+  readonly heavy?: true;
+  /** For how long it lasts at most, ms, by which the plan spaces it. It may be longer by what services need to start. */
+  lasts(scale: Scale): number;
   /** Does it, and resolves when it is over; how often it really happened (0: its point was never reached). */
   run(world: World, dice: readonly number[], scale: Scale): Promise<number>;
 }
