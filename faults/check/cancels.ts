@@ -74,7 +74,8 @@ function* honoured(books: Books, command: Command, job: string): Generator<Findi
 /** Nothing was stopped. That is right only if there was nothing any more. */
 function* goesOn(books: Books, key: string, what: string, asked: number): Generator<Finding> {
   const builds = (books.attempts.get(key) ?? []).flatMap((attempt) => buildsOf(books, attempt));
-  const going = builds.filter(({ finishedAt, state }) => state !== 'canceled' && (finishedAt ?? Infinity) > asked);
+  const isOver = (build: Build): boolean => hasEnded(build) && (build.finishedAt ?? Infinity) <= asked;
+  const going = builds.filter((build) => build.state !== 'canceled' && !isOver(build));
   const text = going.map((build) => `${buildName(build)} is ${build.state}`).join(', ');
   if (going.length > 0) yield { kind: 'ignored', text: `${what}, but no attempt was ever stopped: ${text}.` };
 }
