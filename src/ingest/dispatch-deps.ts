@@ -17,6 +17,6 @@ export interface DispatchDeps {
   /** Pipelines that are worked on at once, per share. */
   concurrency: number;
   log: Logger;
-  /** Looks without being told, ms. */
+  /** How often to look without being told, ms; default 10 s. */
   pollEveryMs?: number;
 }

@@ -10,11 +10,14 @@ import { holdTrigger, type OpenTrigger, refuseTrigger, settleTrigger } from '../
 import type { DispatchDeps } from './dispatch-deps.ts';
 import type { JobInput, PipelineInput } from '../workflows/messages.ts';
 
-/** Decides about one trigger, and starts its workflow. Done again after a crash it leads to the same rows and the same workflow. */
-export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Promise<void> {
+/**
+ * Decides about one trigger, and starts its workflow. Done again after a crash it leads to the same rows and the same
+ * workflow. Returns when one that has to wait is to be looked at again, ms from now.
+ */
+export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Promise<number | undefined> {
   const { sql, log } = deps;
   const id = pipelineId(row.knot, row.rkey);
-  const settle = async (state: 'started' | 'ended' | 'refused', reason: string | null): Promise<void> => {
+  const settle = async (state: 'started' | 'ended' | 'refused', reason: string | null): Promise<undefined> => {
     await settleTrigger(sql, row, state, reason);
     log.info({ pipeline: id, knot: row.knot, rkey: row.rkey, state, reason }, `trigger ${state}`);
   };
@@ -47,7 +50,7 @@ export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Pro
     did,
     repo: name,
   });
-  await settle('started', null);
+  return settle('started', null);
 }
 
 /** Not knowing is not a no: the trigger waits for a record that may be late, and is judged again when one comes. */
@@ -56,16 +59,17 @@ async function notServed(
   row: OpenTrigger,
   asked: AskedRepo,
   { reason, mayAsk }: Verdict & { served: false },
-): Promise<void> {
+): Promise<number | undefined> {
   const { knot, rkey } = row;
   const about = { pipeline: pipelineId(knot, rkey), knot, rkey, repo: repoName(asked), reason };
   if (row.overdue) {
     if (await refuseTrigger(sql, row, about)) log.info({ ...about, state: 'refused' }, 'trigger refused');
-    return;
+    return undefined;
   }
-  await holdTrigger(sql, row, { ...about, holdMs });
+  const again = await holdTrigger(sql, row, { ...about, holdMs });
   log[row.state === 'new' ? 'info' : 'debug']({ ...about, state: 'held' }, 'trigger held, in case it is chosen');
   if (mayAsk) await askForListing(sql, asked.did);
+  return again;
 }
 
 export const inputFor = (deps: DispatchDeps, pipeline: PipelineId, jobs: JobInput[], epoch = 0): PipelineInput => ({

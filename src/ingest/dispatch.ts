@@ -1,225 +1,98 @@
-import { pipelineId } from '../pipeline/ids.ts';
 import { shares } from '../pipeline/share.ts';
-import { listen } from '../store/listen.ts';
-import * as work from '../store/work.ts';
+import { type Listener, listen } from '../store/listen.ts';
+import { nextDue } from '../store/work.ts';
 import type { DispatchDeps } from './dispatch-deps.ts';
-import { dispatchCommand, dispatchDeliveries } from './dispatch-reopen.ts';
-import { dispatchTrigger } from './dispatch-trigger.ts';
+import { allKinds, dispatchShare, type Share } from './dispatch-share.ts';
 import type { Lease, Running } from './leases.ts';
-
-/** Everything of one pipeline that waits, worked on in order: its trigger, then what webhooks told, then commands. */
-interface Batch {
-  /** Names of all its rows. */
-  rows: string[];
-  triggers: work.OpenTrigger[];
-  deliveries: work.OpenDelivery[];
-  commands: work.OpenCommand[];
-}
-
-type Kind = 'triggers' | 'deliveries' | 'commands';
-const allKinds: readonly Kind[] = ['triggers', 'deliveries', 'commands'];
-
-/** The CI's per-step events of one pipeline reach its workflow at most this often, ms. */
-const stepEventsEvery = 5_000;
-const fetchLimit = 200;
 
 export const dispatchSources = (): string[] => Array.from({ length: shares }, (_, share) => `dispatch/${share}`);
 
+export interface Dispatcher {
+  /** Carries one share, `dispatch/<n>`, of what waits in the inbox to Temporal, as long as the lease is ours. */
+  start(source: string, lease: Lease): Running;
+}
+
+/** The shortest pause between two looks at what is due. */
+const restMs = 20;
+const retryMs = 1_000;
+
 /**
- * Carries one share of what waits in the inbox to Temporal. Woken by notices and by a slow poll; the rows are the truth,
- * so whoever takes the share over simply goes on. One bad row never holds back the others.
+ * The shares of this process. They are woken by notices, over one connection for all; and, since a notice can be lost,
+ * by one statement every now and then that says for all of them what is due, and when there will be more.
  */
-export function dispatchShare(deps: DispatchDeps, source: string, lease: Lease): Running {
-  const { sql, log, concurrency, pollEveryMs = 5_000 } = deps;
-  const share = Number(source.slice('dispatch/'.length));
-  const running = new Set<Promise<void>>();
-  /** Pipelines whose trigger or command is under way: nothing else of theirs begins meanwhile. */
-  const reserved = new Set<string>();
-  /** Rows under way, and rows that a look which began before they were settled may still find. */
-  const carried = new Set<string>();
-  const settled: string[] = [];
-  /** When each pipeline was last told something; the oldest are forgotten. */
-  const told = new Map<string, number>();
-  const timers = new Set<NodeJS.Timeout>();
-  let stopped = false;
-  let looking: Promise<void> | undefined;
-  /** Kinds of rows to look for next. */
-  const wanted = new Set<Kind>();
-  /** Something had to wait for what is under way. */
-  let left = false;
+export function dispatcher(deps: DispatchDeps): Dispatcher {
+  const { sql, log, pollEveryMs = 10_000 } = deps;
+  const held = new Map<number, Share>();
+  let listener: Listener | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let timerAt = Infinity;
+  let looking = false;
+  let again = false;
 
-  const wakeIn = (ms: number): void => {
-    const timer = setTimeout(() => {
-      timers.delete(timer);
-      wake();
-    }, ms);
-    timers.add(timer);
+  /** Looks at the latest then; an earlier look is as good. */
+  const lookIn = (ms: number): void => {
+    const at = performance.now() + ms;
+    if (at >= timerAt) return;
+    clearTimeout(timer);
+    timerAt = at;
+    timer = setTimeout(look, ms);
   };
 
-  const wake = (kinds: readonly Kind[] = allKinds): void => {
-    if (stopped || lease.signal.aborted) return;
-    for (const kind of kinds) wanted.add(kind);
-    looking ??= look().finally(() => {
-      looking = undefined;
-      if (wanted.size > 0) wake([]);
+  function look(): void {
+    clearTimeout(timer);
+    timerAt = Infinity;
+    if (held.size === 0) return;
+    again = looking;
+    if (looking) return;
+    looking = true;
+    void wakeWhatIsDue().then((ms) => {
+      looking = false;
+      if (held.size > 0) lookIn(again ? restMs : ms);
     });
-  };
+  }
 
-  const look = async (): Promise<void> => {
-    const now = new Set(wanted);
-    wanted.clear();
-    // Only a look at everything shows that nothing is left.
-    if (now.size === allKinds.length) left = false;
-    for (const row of settled.splice(0)) carried.delete(row);
+  /** How long to wait before the next look, ms. */
+  const wakeWhatIsDue = async (): Promise<number> => {
     try {
-      const [triggers, deliveries, commands] = await Promise.all([
-        now.has('triggers') ? work.openTriggers(sql, share, fetchLimit) : [],
-        now.has('deliveries') ? work.openDeliveries(sql, share, fetchLimit) : [],
-        now.has('commands') ? work.openCommands(sql, share, fetchLimit) : [],
-      ]);
-      const foreign = deliveries.filter(({ route }) => route === null);
-      if (foreign.length > 0) await dropForeign(foreign);
-      left ||= [triggers, deliveries, commands].some((rows) => rows.length === fetchLimit);
-      for (const [pipeline, batch] of group(triggers, deliveries, commands, (row) => !carried.has(row))) {
-        if (stopped || lease.signal.aborted) break;
-        if (reserved.has(pipeline) || running.size >= concurrency) left = true;
-        else if (!onlySteps(batch) || mayTellSteps(pipeline)) begin(pipeline, batch);
-      }
+      const waiting = await nextDue(sql, [...held.keys()]);
+      for (const { share, kind, inMs } of waiting) if (inMs <= 0) held.get(share)?.wake([kind]);
+      const later = waiting.flatMap(({ inMs }) => (inMs > 0 ? [inMs] : []));
+      return Math.min(pollEveryMs, Math.max(restMs, Math.ceil(Math.min(...later))));
     } catch (error) {
-      log.warn({ err: error, share }, 'dispatch cannot look into the inbox');
-      wakeIn(1_000);
+      log.warn({ err: error }, 'dispatch cannot see what is due');
+      return retryMs;
     }
   };
 
-  /** What webhooks tell needs no order and may overtake itself; what starts or commands a pipeline goes alone. */
-  const begin = (pipeline: string, batch: Batch): void => {
-    const alone = batch.triggers.length + batch.commands.length > 0;
-    if (alone) reserved.add(pipeline);
-    for (const row of batch.rows) carried.add(row);
-    const done = carry(pipeline, batch).finally(() => {
-      running.delete(done);
-      if (alone) reserved.delete(pipeline);
-      settled.push(...batch.rows);
-      if (left) wake();
-    });
-    running.add(done);
+  const heed = (payload: string): void => {
+    // Listening began (again), and what was told meanwhile is lost.
+    if (payload === '') return look();
+    const [share, kind] = payload.split(' ');
+    const one = held.get(Number(share));
+    if (kind === 'steps') one?.wakeForSteps();
+    else one?.wake(allKinds.filter((known) => known === kind || kind === undefined));
   };
-
-  const carry = async (pipeline: string, batch: Batch): Promise<void> => {
-    for (const trigger of batch.triggers) {
-      await orLater({ trigger }, trigger.tries, pipeline, () => dispatchTrigger(deps, trigger));
-    }
-    const { deliveries } = batch;
-    if (deliveries.length > 0) {
-      tell(pipeline);
-      const tries = Math.max(...deliveries.map((row) => row.tries));
-      await orLater({ deliveries: deliveries.map(({ id }) => id) }, tries, pipeline, () =>
-        dispatchDeliveries(deps, pipeline, deliveries),
-      );
-    }
-    for (const command of batch.commands) {
-      await orLater({ command: command.id }, command.tries, pipeline, () => dispatchCommand(deps, command));
-    }
-  };
-
-  /** A row that fails is tried again later, with the reason in it; the others go on. */
-  const orLater = async (
-    row: Parameters<typeof work.postpone>[1],
-    tries: number,
-    pipeline: string,
-    step: () => Promise<void>,
-  ): Promise<void> => {
-    try {
-      await step();
-    } catch (error) {
-      const reason = reasonOf(error);
-      log.warn({ pipeline, tries, reason }, 'dispatch failed, trying again');
-      try {
-        wakeIn(await work.postpone(sql, row, tries, reason));
-      } catch (second) {
-        log.warn({ err: second, pipeline }, 'dispatch cannot postpone');
-        await new Promise((resolve) => setTimeout(resolve, 500));
-      }
-    }
-  };
-
-  /** Whether the pipeline has not been told anything for a while; if it has, its steps are looked at again then. */
-  const mayTellSteps = (pipeline: string): boolean => {
-    const last = told.get(pipeline) ?? tell(pipeline);
-    const wait = last + stepEventsEvery - Date.now();
-    if (wait > 0) wakeIn(wait);
-    return wait <= 0;
-  };
-
-  const tell = (pipeline: string): number => {
-    const now = Date.now();
-    told.delete(pipeline);
-    told.set(pipeline, now);
-    for (const oldest of told.keys()) {
-      if (told.size <= 10_000) break;
-      told.delete(oldest);
-    }
-    return now;
-  };
-
-  const dropForeign = async (rows: work.OpenDelivery[]): Promise<void> => {
-    for (const { build, event } of rows) log.debug({ build, event }, 'a delivery for a build that is not ours');
-    await work.settleDeliveries(
-      sql,
-      rows.map(({ id }) => id),
-      'foreign',
-      'Neither its build nor what it was rebuilt from is ours, and its keys lead to no job.',
-    );
-  };
-
-  const listener = listen(sql, ['inbox'], (_channel, payload) => {
-    const [of, kind] = payload.split(' ');
-    if (payload === '') wake();
-    else if (Number(of) === share) wake(allKinds.filter((known) => known === kind || kind === undefined));
-  });
-  const poll = setInterval(() => wake(), pollEveryMs);
-  wake();
 
   return {
-    async stop() {
-      stopped = true;
-      clearInterval(poll);
-      for (const timer of timers) clearTimeout(timer);
-      await listener.close();
-      await looking;
-      await Promise.all(running);
+    start(source, lease) {
+      const number = Number(source.slice('dispatch/'.length));
+      const share = dispatchShare(deps, number, lease, lookIn);
+      held.set(number, share);
+      listener ??= listen(sql, ['inbox'], (_channel, payload) => heed(payload));
+      // Shares are taken in crowds.
+      lookIn(0);
+      return {
+        async stop() {
+          if (held.get(number) === share) held.delete(number);
+          const last = held.size === 0 ? listener : undefined;
+          if (last) {
+            listener = undefined;
+            clearTimeout(timer);
+            timerAt = Infinity;
+          }
+          await Promise.all([last?.close(), share.stop()]);
+        },
+      };
     },
   };
-}
-
-const onlySteps = ({ triggers, deliveries, commands }: Batch): boolean =>
-  triggers.length + commands.length === 0 && deliveries.every(({ event }) => event.startsWith('job.'));
-
-function group(
-  triggers: work.OpenTrigger[],
-  deliveries: work.OpenDelivery[],
-  commands: work.OpenCommand[],
-  isFree: (row: string) => boolean,
-): Map<string, Batch> {
-  const batches = new Map<string, Batch>();
-  const of = (pipeline: string | null, row: string): Batch | undefined => {
-    if (pipeline === null || !isFree(row)) return undefined;
-    const batch = batches.get(pipeline) ?? { rows: [], triggers: [], deliveries: [], commands: [] };
-    batches.set(pipeline, batch);
-    batch.rows.push(row);
-    return batch;
-  };
-  for (const row of triggers) {
-    const id = pipelineId(row.knot, row.rkey);
-    of(id, `trigger ${row.nsid} ${id}`)?.triggers.push(row);
-  }
-  for (const row of deliveries) of(row.pipeline, `delivery ${row.id}`)?.deliveries.push(row);
-  for (const row of commands) of(row.pipeline, `command ${row.id}`)?.commands.push(row);
-  return batches;
-}
-
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
-  return `${error.message}${cause}`.slice(0, 1000);
 }

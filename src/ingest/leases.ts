@@ -4,7 +4,6 @@ import {
   type Held,
   addSources,
   announceMember,
-  countMembers,
   leaveMembers,
   releaseLeases,
   renewLeases,
@@ -103,11 +102,12 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
     );
   };
 
-  const renew = async (): Promise<void> => {
+  /** Returns how many processes are alive. */
+  const renew = async (): Promise<number> => {
     const began = performance.now();
     const asked = [...entries].map(([source, { lease }]) => ({ source, epoch: lease.epoch }));
-    const kept = await within(ttlMs, renewLeases(sql, owner, asked, ttlMs));
-    const epochs = new Map(kept.map(({ source, epoch }) => [source, epoch]));
+    const { held, members } = await within(ttlMs, renewLeases(sql, owner, asked, ttlMs));
+    const epochs = new Map(held.map(({ source, epoch }) => [source, epoch]));
     for (const { source, epoch } of asked) {
       const entry = entries.get(source);
       if (entry?.lease.epoch !== epoch) continue;
@@ -116,6 +116,7 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
       else if (!entry.leaving) lose(source, 'another process has taken the source over');
     }
     watchExpiry();
+    return members;
   };
 
   const giveUp = async (source: string, why: string): Promise<void> => {
@@ -164,11 +165,10 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
   };
 
   const tick = async (): Promise<void> => {
-    await renew();
+    const members = await renew();
     if (!announced) await within(ttlMs, announceMember(sql));
     announced = true;
     const wanted = new Set(await ask());
-    const members = Math.max(1, await within(ttlMs, countMembers(sql)));
     const fair = Math.ceil(wanted.size / members);
     if (stopping) return;
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type BackfillSettings, backfillSource } from '../ingest/backfill.ts';
-import { dispatchShare, dispatchSources } from '../ingest/dispatch.ts';
+import { dispatcher, dispatchSources } from '../ingest/dispatch.ts';
 import { engine } from '../ingest/engine.ts';
 import { housekeepingSource } from '../ingest/housekeeping.ts';
 import type { JetstreamSettings } from '../ingest/jetstream-reader.ts';
@@ -33,7 +33,7 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
   const client = openClient(temporal);
   const refused = refusedFrames({ sql, log });
   const knots = knotSource({ sql, dev: config.dev, log, refused, settings: options.knots });
-  const dispatch = {
+  const dispatch = dispatcher({
     sql,
     log,
     engine: engine(client, config.taskQueue),
@@ -42,7 +42,7 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
     pollMs: { fake: config.fake.pollMs },
     holdMs: config.dispatch.holdMs,
     concurrency: config.dispatch.concurrency,
-  };
+  });
   const { plcUrl, jetstream: urls } = config.network;
   const backfill = backfillSource({ sql, dev: config.dev, plcUrl, log, refused, settings: options.backfill });
   const jetstream = jetstreamSource({
@@ -71,7 +71,7 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
     start(source, lease) {
       const one = [...network, house].find((each) => each.source === source);
       if (one) return one.start(source, lease);
-      return knots.isKnot(source) ? knots.start(source, lease) : dispatchShare(dispatch, source, lease);
+      return knots.isKnot(source) ? knots.start(source, lease) : dispatch.start(source, lease);
     },
     ttlMs: options.leaseMs,
   });

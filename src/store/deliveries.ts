@@ -30,6 +30,8 @@ async function insertDelivery(sql: Sql, provider: string, delivery: Delivery): P
   const { key, event, build, rebuiltFrom, address, ref, seen } = delivery;
   const share = address ? shareOfPipeline(address.knot, address.rkey) : shareOf(build);
   const builds = [build, ...(rebuiltFrom === undefined ? [] : [rebuiltFrom])];
+  // Many come that tell only of steps, and dispatch need not look for each.
+  const kind = event.startsWith('job.') ? 'steps' : 'deliveries';
   const [row] = await sql<[{ ours: boolean; stored: boolean }]>`
     with judged as materialized (
       select ${address !== undefined}::boolean or exists (
@@ -44,7 +46,7 @@ async function insertDelivery(sql: Sql, provider: string, delivery: Delivery): P
       on conflict (provider, key) do nothing
       returning share
     )
-    select judged.ours, stored.share is not null as stored, pg_notify('inbox', stored.share || ' deliveries')
+    select judged.ours, stored.share is not null as stored, pg_notify('inbox', stored.share || ${` ${kind}`})
     from judged left join stored on true`;
   return row.stored ? 'stored' : row.ours ? 'known' : 'foreign';
 }

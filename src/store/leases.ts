@@ -6,29 +6,35 @@ const memberPrefix = 'ingest/';
 export type Held = { source: string; epoch: bigint };
 
 /**
- * Prolongs what this process holds, and its row as a member, in one statement. Gives what it still holds: whatever
- * another process has taken over is missing from the answer.
+ * Prolongs what this process holds, and its row as a member, and counts the processes that are alive, in one statement.
+ * `held`: what it still holds; whatever another process has taken over is missing. `members`: this process included.
  */
-export async function renewLeases(sql: Sql, owner: string, held: readonly Held[], ttlMs: number): Promise<Held[]> {
-  return await sql<Held[]>`
+export async function renewLeases(
+  sql: Sql,
+  owner: string,
+  held: readonly Held[],
+  ttlMs: number,
+): Promise<{ held: Held[]; members: number }> {
+  const rows = await sql<{ members: number; source: string | null; epoch: bigint | null }[]>`
     with member as (
       insert into leases (source, owner, epoch, expires_at)
       values (${memberPrefix + owner}, ${owner}, 1, clock_timestamp() + ${ttlMs} * interval '1 ms')
       on conflict (source) do update set owner = excluded.owner, expires_at = excluded.expires_at
+    ), renewed as (
+      update leases l set expires_at = clock_timestamp() + ${ttlMs} * interval '1 ms'
+      from unnest(${held.map((lease) => lease.source)}::text[], ${held.map((lease) => `${lease.epoch}`)}::text[])
+        as mine (source, epoch)
+      where l.source = mine.source and l.epoch = mine.epoch::bigint and l.owner = ${owner}
+      returning l.source, l.epoch
+    ), others as (
+      select count(*)::int as count from leases
+      where source like ${`${memberPrefix}%`} and source <> ${memberPrefix + owner} and expires_at > clock_timestamp()
     )
-    update leases l set expires_at = clock_timestamp() + ${ttlMs} * interval '1 ms'
-    from unnest(${held.map((lease) => lease.source)}::text[], ${held.map((lease) => `${lease.epoch}`)}::text[])
-      as mine (source, epoch)
-    where l.source = mine.source and l.epoch = mine.epoch::bigint and l.owner = ${owner}
-    returning l.source, l.epoch`;
-}
-
-/** How many processes are alive, this one included once it has renewed. */
-export async function countMembers(sql: Sql): Promise<number> {
-  const [row] = await sql<{ count: number }[]>`
-    select count(*)::int as count from leases
-    where source like ${`${memberPrefix}%`} and expires_at > clock_timestamp()`;
-  return row?.count ?? 0;
+    select others.count + 1 as members, renewed.source, renewed.epoch from others left join renewed on true`;
+  return {
+    held: rows.flatMap(({ source, epoch }) => (source === null || epoch === null ? [] : [{ source, epoch }])),
+    members: rows[0]?.members ?? 1,
+  };
 }
 
 /** Makes sources known, so that they can be taken. Their rows stay for good: an epoch must never come again. */

@@ -6,6 +6,22 @@ import { relaxed, type Sql } from './db.ts';
 
 /** What waits for dispatch, by share. Rows of other shares belong to other owners. */
 
+export type WorkKind = 'triggers' | 'deliveries' | 'commands';
+
+/** What waits in shares, by kind, and in how many ms the first of it is due; at 0 or below it is due now. */
+export const nextDue = (
+  sql: Sql,
+  shares: readonly number[],
+): Promise<{ share: number; kind: WorkKind; inMs: number }[]> =>
+  sql`
+    select share, kind, (extract(epoch from due_at - clock_timestamp()) * 1000)::float8 as "inMs"
+    from unnest(${[...shares]}::int[]) as asked (share), lateral (values
+      ('triggers', (select min(due_at) from triggers where share = asked.share::smallint and state in ('new', 'held'))),
+      ('deliveries', (select min(due_at) from deliveries where share = asked.share::smallint and state = 'new')),
+      ('commands', (select min(due_at) from commands where share = asked.share::smallint and state = 'new'))
+    ) as waiting (kind, due_at)
+    where due_at is not null`;
+
 export interface OpenTrigger {
   knot: string;
   nsid: string;
@@ -54,22 +70,28 @@ export interface OpenDelivery {
   route: 'build' | 'rebuild' | 'address' | null;
 }
 
-/** Deliveries with their way: a build that we know, then what it was rebuilt from, then its address. */
+/**
+ * Deliveries with their way: a build that we know, then what it was rebuilt from, then its address. Those that tell only
+ * of steps come last, since they may wait for long, and nothing else may wait behind them.
+ */
 export const openDeliveries = (sql: Sql, share: number, limit: number): Promise<OpenDelivery[]> =>
   sql<OpenDelivery[]>`
+    with delivery as materialized (
+      select * from deliveries where share = ${share} and state = 'new' and due_at <= clock_timestamp()
+      order by event like 'job.%', due_at, id limit ${limit}
+    )
     select delivery.id, delivery.event, delivery.provider, delivery.build, delivery.rebuilt_from as "rebuiltFrom",
       delivery.ref, delivery.seen, delivery.tries,
       coalesce(known.pipeline, origin.pipeline, jobs.pipeline) as pipeline,
       coalesce(known.job, origin.job, jobs.name) as job,
       case when known.id is not null then 'build' when origin.id is not null then 'rebuild'
         when jobs.name is not null then 'address' end as route
-    from deliveries delivery
+    from delivery
     left join builds known on known.provider = delivery.provider and known.build = delivery.build
     left join builds origin on origin.provider = delivery.provider and origin.build = delivery.rebuilt_from
     left join pipelines on pipelines.knot = delivery.knot and pipelines.rkey = delivery.rkey
     left join jobs on jobs.pipeline = pipelines.id and jobs.name = delivery.job and delivery.rebuilt_from is null
-    where delivery.share = ${share} and delivery.state = 'new' and delivery.due_at <= clock_timestamp()
-    order by delivery.due_at, delivery.id limit ${limit}`;
+    order by delivery.due_at, delivery.id`;
 
 export type CommandKind = 'cancel' | 'rerun' | 'retry';
 
@@ -109,19 +131,22 @@ const secondLookMs = 1_000;
  * Keeps a trigger whose repository is not served for a while: not knowing is not a no. Changes nothing when the trigger
  * was made due meanwhile, since then the answer may be another one.
  * @param repo `did/name`
+ * @returns in how many ms it is due again
  */
 export async function holdTrigger(
   sql: Sql,
   { knot, nsid, rkey, dueAt }: TriggerKey & Pick<OpenTrigger, 'dueAt'>,
   { repo, holdMs, reason }: { repo: string; holdMs: number; reason: string },
-): Promise<void> {
+): Promise<number> {
   const end = sql`coalesce(hold_until, clock_timestamp() + ${holdMs} * interval '1 millisecond')`;
-  await sql`
+  const [row] = await sql<{ inMs: number }[]>`
     update triggers set state = 'held', reason = ${reason}, repo = ${repo}, hold_until = ${end},
       due_at = case when state = 'held' then ${end}
         else least(${end}, clock_timestamp() + ${secondLookMs} * interval '1 millisecond') end
     where knot = ${knot} and nsid = ${nsid} and rkey = ${rkey} and state in ('new', 'held')
-      and due_at = ${dueAt}::text::timestamptz`;
+      and due_at = ${dueAt}::text::timestamptz
+    returning (extract(epoch from due_at - clock_timestamp()) * 1000)::float8 as "inMs"`;
+  return Math.max(0, row?.inMs ?? 0);
 }
 
 /**
