@@ -68,6 +68,7 @@ export function startWild({ url, seed, name, redialMs, onFrame }: WildOptions): 
       }, ms);
     },
     jump() {
+      if (closed) return;
       const before = socket;
       cursor = anyCursor(next);
       dial();
