@@ -1,0 +1,138 @@
+import { nearest } from '../src/config/nearest.ts';
+import { catalogue } from './catalogue/index.ts';
+import type { Action, Fault, Scale } from './contract.ts';
+import { type Draws, draws } from './random.ts';
+
+export interface PlanOptions {
+  /** For so long pushes come in, ms. */
+  durationMs: number;
+  scale: Scale;
+  /** Names; default all. */
+  only?: readonly string[];
+  /** Default: the whole catalogue. */
+  from?: readonly Fault[];
+}
+
+/** On average, of all faults together, and of each kind at the most, ms. */
+const betweenAll = 1_200;
+const betweenSame = 5_000;
+/** Nothing begins so late. */
+const lastMs = 5_000;
+/** What lasts no longer than this may outlast the pushes. */
+const shortMs = 12_000;
+/** What lasts as long as this begins in the first half. */
+const longMs = 30_000;
+/** The part of the time that one heavy kind may take. */
+const heavyShare = 0.1;
+/** How many numbers each action has for its choices. */
+const diceOfAction = 8;
+const triesOfPlace = 40;
+
+interface Placed {
+  fault: Fault;
+  at: number;
+  /** When it is over at the latest. */
+  to: number;
+}
+
+/**
+ * What is to be done, and when: the same for the same seed. Each kind is there once, if there is room for it, and the
+ * rest is drawn by weight. Kinds of one group never overlap, heavy ones hardly. Throws for a name that is none.
+ */
+export function planOf(seed: number, { durationMs, scale, only, from = catalogue }: PlanOptions): Action[] {
+  const draw = draws(seed, 'plan');
+  const kinds = chosen(from, only).filter((fault) => latest(fault, durationMs, scale) >= 0);
+  const placed: Placed[] = [];
+  const room = (fault: Fault, at: number, heavy: number): boolean => {
+    const to = at + fault.lasts(scale);
+    const meanwhile = placed.filter((other) => other.at < to && at < other.to);
+    if (fault.alone !== undefined && meanwhile.some((other) => other.fault.alone === fault.alone)) return false;
+    // At no moment more than so many: of those that overlap with this one, each is where another may begin.
+    const others = meanwhile.filter((other) => other.fault.heavy);
+    const moments = [at, ...others.map((other) => Math.max(at, other.at))];
+    return !fault.heavy || moments.every((now) => others.filter((one) => one.at <= now && now < one.to).length < heavy);
+  };
+  const place = (fault: Fault, heavy: number, tries = triesOfPlace): boolean => {
+    const end = latest(fault, durationMs, scale);
+    for (let n = 0; n < tries; n += 1) {
+      const at = draw.whole(0, end);
+      if (!room(fault, at, heavy)) continue;
+      placed.push({ fault, at, to: at + fault.lasts(scale) });
+      return true;
+    }
+    return false;
+  };
+
+  // What needs much room comes first, so that there is some.
+  const needy = kinds.toSorted((a, b) => b.lasts(scale) - a.lasts(scale) || (a.name < b.name ? -1 : 1));
+  for (const fault of needy) if (!place(fault, 1) && !place(fault, 2, 10 * triesOfPlace)) squeeze(fault);
+
+  const most = Math.min(durationMs / betweenAll, (kinds.length * durationMs) / betweenSame);
+  const weights = kinds.reduce((sum, { weight }) => sum + weight, 0);
+  for (let missing = Math.floor(most) - placed.length; missing > 0 && kinds.length > 0; missing -= 1) {
+    const fault = byWeight(kinds, draw.real() * weights);
+    if (!isUsedUp(fault)) place(fault, 1);
+  }
+  return placed.toSorted((a, b) => a.at - b.at || (a.fault.name < b.fault.name ? -1 : 1)).map(actionOf(seed));
+
+  /** The first place where there is room for it, if there is one. */
+  function squeeze(fault: Fault): void {
+    const end = latest(fault, durationMs, scale);
+    for (let at = 0; at <= end; at += 250) {
+      if (!room(fault, at, 2)) continue;
+      placed.push({ fault, at, to: at + fault.lasts(scale) });
+      return;
+    }
+  }
+
+  function isUsedUp(fault: Fault): boolean {
+    const times = placed.filter((one) => one.fault === fault).length;
+    return fault.heavy === true && (times + 1) * fault.lasts(scale) > heavyShare * durationMs;
+  }
+}
+
+const actionOf =
+  (seed: number) =>
+  ({ fault: { name }, at }: Placed, n: number): Action => {
+    const own = draws(seed, `dice of action ${n}`);
+    return { at, fault: name, dice: Array.from({ length: diceOfAction }, () => Number(own.real().toFixed(6))) };
+  };
+
+/** When a fault may begin at the latest, ms; negative: never. */
+function latest(fault: Fault, durationMs: number, scale: Scale): number {
+  const lasts = fault.lasts(scale);
+  return Math.floor(
+    Math.min(
+      durationMs - lastMs,
+      lasts > shortMs ? durationMs - lasts : Infinity,
+      lasts >= longMs ? durationMs / 2 : Infinity,
+    ),
+  );
+}
+
+function byWeight(kinds: readonly Fault[], draw: number): Fault {
+  let left = draw;
+  for (const fault of kinds) {
+    left -= fault.weight;
+    if (left < 0) return fault;
+  }
+  return kinds.at(-1) as Fault;
+}
+
+function chosen(all: readonly Fault[], only: readonly string[] | undefined): readonly Fault[] {
+  if (!only) return all;
+  const names = all.map(({ name }) => name);
+  const unknown = only.filter((name) => !names.includes(name));
+  if (unknown.length === 0) return all.filter(({ name }) => only.includes(name));
+  const words = unknown.map((name) => {
+    const meant = nearest(name, names);
+    return `"${name}"${meant === undefined ? '' : ` (did you mean ${meant}?)`}`;
+  });
+  throw new Error(`there is no fault ${words.join(', ')}; there are: ${names.join(', ')}`);
+}
+
+/** The plan as people read it, a line for each action. */
+export const describePlan = (plan: readonly Action[]): string =>
+  plan
+    .map(({ at, fault, dice }) => `${(at / 1000).toFixed(3).padStart(9)} s  ${fault.padEnd(22)} ${dice.join(' ')}\n`)
+    .join('');
