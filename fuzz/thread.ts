@@ -27,10 +27,13 @@ export interface ThreadOptions {
   /** A call that lasts so long never ends. Default 10 s. */
   hangMs?: number;
   signal?: AbortSignal;
+  /** A module that exports `pureTargets`; default ours. */
+  targets?: URL;
 }
 
 const room = 4 * 1024 * 1024;
 const lookEvery = 250;
+const ourTargets = new URL('targets/index.ts', import.meta.url);
 
 /**
  * Runs jobs in a thread of their own, in which a call that never ends can be ended all the same: it is a finding, and
@@ -44,11 +47,11 @@ export async function runJobs(options: ThreadOptions): Promise<void> {
 
 /** Gives the jobs that are left: none, or those after the one that hung. */
 function runUntilHang(jobs: Job[], known: Set<string>, options: ThreadOptions): Promise<Job[]> {
-  const { onFinding, onDone, hangMs = 10_000, signal } = options;
+  const { onFinding, onDone, hangMs = 10_000, signal, targets = ourTargets } = options;
   const shared: Shared = new SharedArrayBuffer(room);
   const state = new Int32Array(shared, 0, 4);
   const worker = new Worker(path.join(import.meta.dirname, 'worker.ts'), {
-    workerData: { jobs, shared, known: [...known] },
+    workerData: { jobs, shared, known: [...known], targets: targets.href },
   });
   return new Promise((resolve, reject) => {
     let done = 0;

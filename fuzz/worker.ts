@@ -4,7 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { runPart } from './batch.ts';
 import { type Finding, wordsOf } from './finding.ts';
 import { prototypes } from './prototypes.ts';
-import { pureTargets } from './targets/index.ts';
+import type { Target } from './target.ts';
 import type { Job, Message, Shared } from './thread.ts';
 
 /*
@@ -12,7 +12,15 @@ import type { Job, Message, Shared } from './thread.ts';
  * can name it when a call never comes back.
  */
 
-const { jobs, shared, known } = workerData as { jobs: Job[]; shared: Shared; known: string[] };
+interface Given {
+  jobs: Job[];
+  shared: Shared;
+  known: string[];
+  targets: string;
+}
+
+const { jobs, shared, known, targets } = workerData as Given;
+const { pureTargets } = (await import(targets)) as { pureTargets: readonly Target[] };
 const state = new Int32Array(shared, 0, 4);
 const room = new Uint8Array(shared, 16);
 const port = parentPort;

@@ -90,7 +90,9 @@ function judgeTrigger(event: unknown): void {
   expect(new Set(trigger.workflows.map(({ name }) => name)).size === trigger.workflows.length, () => 'a name twice');
   titleOf({ ...trigger, branch: trigger.branch ?? '' });
   const again = parsePipeline(JSON.parse(JSON.stringify(eventOf(trigger))));
-  const same = again.ok && isDeepStrictEqual(again.trigger, { ...trigger, dropped: 0, duplicates: 0 });
+  // as JSON has it, where 0 has no sign
+  const first: unknown = JSON.parse(JSON.stringify({ ...trigger, dropped: 0, duplicates: 0 }));
+  const same = again.ok && isDeepStrictEqual(again.trigger, first);
   expect(same, () => `written and read again it is ${JSON.stringify(again)}, and was ${JSON.stringify(trigger)}`);
 }
 

@@ -30,6 +30,9 @@ const line = (key: string) => {
     .refine(isStorable, `tack.buildkite.${key} holds characters that are no text`);
 };
 
+/** Buildkite's own are shorter. */
+const longestSlug = 200;
+
 const slug = (key: string, hint: string) =>
   z
     .string({
@@ -40,6 +43,7 @@ const slug = (key: string, hint: string) =>
     })
     .trim()
     .min(1, `tack.buildkite.${key} is empty; ${hint}`)
+    .max(longestSlug, `tack.buildkite.${key} is longer than any slug; ${hint}`)
     .refine(isSlug, `tack.buildkite.${key} is not a slug; ${hint}`);
 
 const texts = (key: string) =>
