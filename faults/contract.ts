@@ -92,7 +92,8 @@ export type CiFault =
 export type CiPerson = 'rebuild' | 'cancel' | 'retry-job';
 
 export interface CiControl {
-  /** Builds run by themselves: what they become follows from `seed` and their number. `secrets` are printed in their logs and are in their environment. */
+  /** Builds run by themselves: what they become follows from `seed` and their number. `secrets` are printed in their logs
+   * and are in their environment, where `hidden` is too: of an author, whom nobody tells us about. */
   start(options: {
     seed: number;
     paceMs: number;
@@ -101,6 +102,7 @@ export interface CiControl {
     oldWebhookSecret: string;
     pipelines: string[];
     secrets: string[];
+    hidden: string[];
   }): Promise<{ port: number }>;
   /** Webhooks go there from now on. */
   webhooksTo(url: string): void;

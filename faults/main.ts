@@ -94,11 +94,11 @@ try {
 // Handles of what was killed on purpose may be left.
 process.exit();
 
-function makePlan(): Action[] {
+function makePlan(): Action[] | never {
   try {
     return planOf(seed, { durationMs: pushMs, scale, ...(only && { only }) });
   } catch (error) {
-    program.error(error instanceof Error ? error.message : String(error), { exitCode: 2 });
+    return program.error(error instanceof Error ? error.message : String(error), { exitCode: 2 });
   }
 }
 

@@ -106,7 +106,8 @@ export async function startRun({ seed, dir, secrets, signal, say }: WorldOptions
       webhookSecret: secrets.webhookSecret,
       oldWebhookSecret: secrets.oldWebhookSecret,
       pipelines,
-      secrets: [secrets.token, secrets.webhookSecret, secrets.authors],
+      secrets: [secrets.token, secrets.webhookSecret],
+      hidden: [secrets.authors],
     });
     const knots = await Promise.all(Array.from({ length: knotCount }, (_, n) => link(`knot-${n + 1}`, 'tcp')));
     const tangled = child<TangledControl>('tangled');

@@ -46,8 +46,8 @@ function ci(): Running {
 }
 
 serve<CiControl>({
-  async start({ seed, paceMs, token, webhookSecret, oldWebhookSecret, pipelines, secrets }) {
-    const env = Object.fromEntries(secrets.map((secret, n) => [`SECRET_${n + 1}`, secret]));
+  async start({ seed, paceMs, token, webhookSecret, oldWebhookSecret, pipelines, secrets, hidden }) {
+    const env = Object.fromEntries([...secrets, ...hidden].map((secret, n) => [`SECRET_${n + 1}`, secret]));
     const ours: string[] = [];
     let made = 0;
     let old = false;

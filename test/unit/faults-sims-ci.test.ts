@@ -18,6 +18,7 @@ async function ci(paceMs = 30) {
     oldWebhookSecret: 'the-secret-before',
     pipelines: ['acme/app', 'acme/lint'],
     secrets: [planted, token],
+    hidden: [],
   });
   const hooks = await webhookEnd(secret);
   await ask.webhooksTo(hooks.url);
