@@ -12,7 +12,7 @@ import { withDatabase } from './database.ts';
 import { CommandError, exitCodes, usageError } from './errors.ts';
 import { findPipeline, pipelineArgument } from './find.ts';
 import { ownShell, type Shell } from './shell.ts';
-import { plain } from './text.ts';
+import { plain, unfinished } from './text.ts';
 
 interface Options {
   readonly id?: string;
@@ -73,7 +73,7 @@ async function ask(
     const reason = answer?.result ? `: ${answer.result}` : '';
     if (answer?.state === 'refused') throw new CommandError(`the ${kind} was refused${reason}`);
     const waiting = `the ${kind} still waits to be carried out${reason}`;
-    throw new CommandError(`${waiting.replace(/[.\s]+$/, '')}; ${look(command)}`, exitCodes.waiting);
+    throw new CommandError(`${unfinished(waiting)}; ${look(command)}`, exitCodes.waiting);
   });
 }
 

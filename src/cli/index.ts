@@ -3,6 +3,7 @@ import { configCommand } from './config.ts';
 import { framesCommand } from './frames.ts';
 import { migrateCommand } from './migrate.ts';
 import { pipelineCommands } from './pipelines.ts';
+import { replayCommand } from './replay.ts';
 import { reposCommand } from './repos.ts';
 import { ownShell, type Shell } from './shell.ts';
 
@@ -14,6 +15,7 @@ export function addCommands(program: Command, shell: Shell = ownShell): Command 
   program.addCommand(migrateCommand(shell));
   program.addCommand(reposCommand(shell));
   program.addCommand(framesCommand(shell));
+  program.addCommand(replayCommand(shell));
   for (const command of pipelineCommands(shell)) program.addCommand(command);
   return program;
 }

@@ -13,7 +13,7 @@ import { CommandError, exitCodes, usageError } from './errors.ts';
 import { findPipeline, pipelineArgument } from './find.ts';
 import { entriesOf, logLines } from './log-lines.ts';
 import { ownShell, type Shell } from './shell.ts';
-import { json, plain } from './text.ts';
+import { json, plain, unfinished } from './text.ts';
 
 interface Options {
   readonly follow?: true;
@@ -96,7 +96,7 @@ async function keyOf(sql: Sql, pipeline: PipelineId, job: string, attempt: numbe
 
 const whyNone = ({ job }: AttemptKey, { status, error }: LogState): string =>
   `there is no log of ${job} yet: ${status ? `it is ${status}` : 'nothing was heard of it so far'}` +
-  (error ? ` (${error.replace(/[.\s]+$/, '')})` : '');
+  (error ? ` (${unfinished(error)})` : '');
 
 /** Prints one log from its beginning: what is there, or, following it, all that there will be. */
 async function showLog(
