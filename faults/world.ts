@@ -6,6 +6,7 @@ import type { CiControl, Link, Member, Protocol, ReadersControl, RoleName, Tangl
 import type { Asked, Crash, Disturbance, Push } from './evidence.ts';
 import { openLink } from './links/index.ts';
 import { type Supervised, supervise } from './member.ts';
+import { repositories } from './pushes.ts';
 import { type RemoteProcess, start } from './remote.ts';
 import { type DatabaseService, type Engine, startDatabase, startEngine } from './services.ts';
 import { pipelines, type Secrets, settings, spindle } from './settings.ts';
@@ -48,15 +49,6 @@ const knotCount = 2;
 const wildReaders = 2;
 const roleNames: readonly RoleName[] = ['ingest', 'worker', 'server'];
 const program = (name: string): string => fileURLToPath(new URL(`./sims/${name}.ts`, import.meta.url));
-
-const repositories = [
-  { name: 'app', served: true },
-  { name: 'web', served: true },
-  { name: 'docs', served: true },
-  { name: 'tools', served: true },
-  { name: 'other', served: false },
-  { name: 'elsewhere', served: false },
-];
 
 /** Starts everything, each in a process of its own, joined through links; resolves when all roles are ready. */
 export async function startRun({ seed, dir, secrets, signal, say }: WorldOptions): Promise<Run> {
