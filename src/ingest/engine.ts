@@ -5,6 +5,7 @@ import {
   WorkflowUpdateFailedError,
 } from '@temporalio/client';
 import { defineSearchAttributeKey, SearchAttributeType, TypedSearchAttributes } from '@temporalio/common';
+import { cutBytes, inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import type { PipelineRow } from '../store/pipelines.ts';
 import type { CommandInput, Notice, PipelineInput } from '../workflows/messages.ts';
 
@@ -49,13 +50,13 @@ export function engine(client: Client, taskQueue: string, deadlineMs = 10_000): 
           workflowId: input.pipeline,
           args: [input],
           workflowIdReusePolicy: again ? 'ALLOW_DUPLICATE' : 'REJECT_DUPLICATE',
-          staticSummary: bytes(`${about.repo}: ${about.title}`, 200),
+          staticSummary: inMarkdown(`${about.repo}: ${about.title}`, summaryBytes),
           typedSearchAttributes: new TypedSearchAttributes([
-            { key: attributes.knot, value: about.knot },
-            { key: attributes.repo, value: `${about.did}/${about.repo}` },
-            { key: attributes.commit, value: about.commit },
-            { key: attributes.branch, value: about.branch },
-            { key: attributes.trigger, value: about.kind },
+            { key: attributes.knot, value: keywordOf(about.knot) },
+            { key: attributes.repo, value: keywordOf(`${about.did}/${about.repo}`) },
+            { key: attributes.commit, value: keywordOf(about.commit) },
+            { key: attributes.branch, value: keywordOf(about.branch) },
+            { key: attributes.trigger, value: keywordOf(about.kind) },
           ]),
         });
       } catch (error) {
@@ -98,6 +99,5 @@ export function engine(client: Client, taskQueue: string, deadlineMs = 10_000): 
   };
 }
 
-/** Cut to a number of bytes, without half a character at the end. */
-const bytes = (text: string, most: number): string =>
-  new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, most)).replace(/\ufffd$/, '');
+/** A keyword of more cannot be stored in Temporal's SQL visibility. */
+const keywordOf = (text: string): string => cutBytes(text, 255);

@@ -86,10 +86,12 @@ function wordsOf(content: string): string {
 
 const spaced = (text: string): string => (text === '' ? '' : ` ${text}`);
 
-/** `key=value;key='value with ;'`. */
+/** `key=value;key='value with ;'`. A name is looked for from its first letter only, or a long word would be read once for each of its letters. */
 function fieldsOf(text: string): Map<string, string> {
   const fields = new Map<string, string>();
-  for (const [, key = '', single, double, bare = ''] of text.matchAll(/([a-z]+)=(?:'([^']*)'|"([^"]*)"|([^;]*))/g)) {
+  for (const [, key = '', single, double, bare = ''] of text.matchAll(
+    /(?<![a-z])([a-z]+)=(?:'([^']*)'|"([^"]*)"|([^;]*))/g,
+  )) {
     if (!fields.has(key)) fields.set(key, single ?? double ?? bare);
   }
   return fields;

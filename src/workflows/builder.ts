@@ -1,4 +1,5 @@
 import { ActivityFailure, CancellationScope, condition, isCancellation } from '@temporalio/workflow';
+import { inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import { attemptOf, standing } from '../pipeline/job.ts';
 import type { Rebuild } from './contract.ts';
 import type { CommandInput } from './messages.ts';
@@ -57,7 +58,10 @@ function build(p: Pipeline, run: JobRun, attempt: number): void {
       const made = await scope.run(() =>
         attemptsWithin(p, run, 'create', () =>
           p.acts.create.executeWithOptions(
-            { activityId: `create:${attemptName(run, attempt)}`, summary: `build of ${attemptName(run, attempt)}` },
+            {
+              activityId: `create:${attemptName(run, attempt)}`,
+              summary: inMarkdown(`build of ${attemptName(run, attempt)}`, summaryBytes),
+            },
             [input],
           ),
         ),
@@ -99,9 +103,10 @@ function halt(p: Pipeline, run: JobRun): void {
   const name = attemptName(run, attempt);
   const carryOut = async (): Promise<void> => {
     const ask = () =>
-      p.acts.stop.executeWithOptions({ activityId: `cancel:${name}`, summary: `${why}: ${name}` }, [
-        { pipeline: p.id, job: run.name, attempt },
-      ]);
+      p.acts.stop.executeWithOptions(
+        { activityId: `cancel:${name}`, summary: inMarkdown(`${why}: ${name}`, summaryBytes) },
+        [{ pipeline: p.id, job: run.name, attempt }],
+      );
     const stopped = await attemptsWithin(p, run, 'cancel', ask, over);
     if ('gaveUp' in stopped) {
       if (over()) return confirm(run, stopping);

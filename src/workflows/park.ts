@@ -7,6 +7,7 @@ import {
   upsertSearchAttributes,
 } from '@temporalio/workflow';
 import { failureOf, failures } from '../pipeline/failures.ts';
+import { inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import { refresh } from './publisher.ts';
 import type { JobRun, Parked } from './run.ts';
 import type { Pipeline } from './state.ts';
@@ -49,7 +50,7 @@ async function mended(p: Pipeline, run: JobRun, parked: Parked, moot: () => bool
   showParked(p);
   try {
     return await condition(() => run.parked !== parked || moot(), left, {
-      summary: `parked: ${parked.step} ${run.name}`,
+      summary: inMarkdown(`parked: ${parked.step} ${run.name}`, summaryBytes),
     });
   } finally {
     if (run.parked === parked) run.parked = null;

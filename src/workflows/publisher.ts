@@ -1,4 +1,5 @@
 import { condition, setCurrentDetails } from '@temporalio/workflow';
+import { inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import { currentBuild, standing } from '../pipeline/job.ts';
 import type { PipelineView } from './messages.ts';
 import { hasEnded, keep, parkedText, showKey, toShow } from './run.ts';
@@ -40,12 +41,8 @@ export async function publisher(p: Pipeline): Promise<void> {
   }
 }
 
-/** At most 200 bytes fit into a summary. */
 const summary = (statuses: { job: string; status: string }[]): string =>
-  statuses
-    .map(({ job, status }) => `${job} ${status}`)
-    .join(', ')
-    .slice(0, 120);
+  inMarkdown(statuses.map(({ job, status }) => `${job} ${status}`).join(', '), summaryBytes);
 
 export const viewOf = (p: Pipeline): PipelineView => ({
   pipeline: p.id,
@@ -81,4 +78,4 @@ export function refresh(p: Pipeline): void {
   );
 }
 
-const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll(/\s+/g, ' ').slice(0, 300);
+const cell = (text: string): string => inMarkdown(text, 600);

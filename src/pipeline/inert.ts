@@ -1,0 +1,54 @@
+/**
+ * What acts upon a terminal, breaks a line, turns what follows around, or is not seen at all. The two joiners are not
+ * among it: scripts and emoji are written with them.
+ */
+export const unseen = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** Of the summary of a workflow, activity or timer; Temporal takes some more. */
+export const summaryBytes = 200;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/**
+ * Text from outside as words of a Markdown line: nothing in it becomes a link, a picture, HTML, a cell or a heading,
+ * whether the reader knows plain Markdown or GitHub's, which makes links of bare addresses too.
+ * @param most bytes of UTF-8, for Temporal refuses what is longer
+ */
+export function inMarkdown(text: string, most = 300): string {
+  const line = text.toWellFormed().replaceAll(/\s+/g, ' ').replaceAll(unseen, '\ufffd').trim();
+  let words = '';
+  let bytes = 0;
+  for (const { 0: piece, index } of line.matchAll(pieces)) {
+    // between two letters it is one of a name, and makes nothing slanted
+    const inWord = piece === '_' && isLetter(line[index - 1]) && isLetter(line[index + 1]);
+    const shown = inWord ? piece : escaped(piece, words === '');
+    bytes += encoder.encode(shown).length;
+    if (bytes > most) return words;
+    words += shown;
+  }
+  return words;
+}
+
+/** Pieces that are escaped or cut as one. A word of letters is cut between them. */
+const pieces = /:\/\/|www\.|^\d+[.)]|./giu;
+
+const isLetter = (character = ''): boolean => /[a-z0-9]/i.test(character);
+
+/** Breaks what looks like an address, and is not seen. */
+const joiner = '\u2060';
+
+function escaped(piece: string, first: boolean): string {
+  if (piece === '://') return `:${joiner}//`;
+  if (/^www\.$/i.test(piece)) return `${piece.slice(0, -1)}${joiner}.`;
+  if (piece === '@') return `@${joiner}`;
+  if (/^\d+[.)]$/.test(piece)) return `${piece.slice(0, -1)}\\${piece.slice(-1)}`;
+  if (/[\\`*_[\]<>|~&!]/.test(piece) || (first && /[-+=#]/.test(piece))) return `\\${piece}`;
+  return piece;
+}
+
+/** At most so many bytes, without half a character at the end. */
+export function cutBytes(text: string, most: number): string {
+  const bytes = encoder.encode(text);
+  return bytes.length <= most ? text : decoder.decode(bytes.subarray(0, most)).replace(/\ufffd$/, '');
+}
