@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { DefaultLogger, Runtime } from '@temporalio/worker';
 import type { Summary } from '../check/index.ts';
 import type { Evidence, Verdict } from '../evidence.ts';
 import type { Secrets } from '../settings.ts';
@@ -18,6 +19,8 @@ const workflowsPath = fileURLToPath(new URL('../../src/workflows/index.ts', impo
 /** Those that releases have recorded. */
 const recorded = fileURLToPath(new URL('../../test/histories', import.meta.url));
 
+let quietened = false;
+
 export interface CollectOptions {
   run: Run;
   seed: number;
@@ -33,6 +36,9 @@ export interface CollectOptions {
 /** All the evidence of a run whose roles still run. Its readers' frames are taken, so it is called once. */
 export async function collect({ run, secrets, dir, say, ...times }: CollectOptions): Promise<Evidence> {
   const { world, database, engine, members, pushes, asked, disturbances, crashes } = run;
+  // What a replay says of itself is of no use to whoever looks at a run. It can be told once in a process.
+  if (!quietened) Runtime.install({ logger: new DefaultLogger('ERROR') });
+  quietened = true;
   const [ci, books, { frames, logReads }] = await Promise.all([
     world.ci.truth(),
     world.tangled.pushed(),
