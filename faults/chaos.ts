@@ -14,8 +14,9 @@ export interface ChaosEvent {
 }
 
 /**
- * Does what a plan says, each action at its time, and resolves when all are over: how often each fault really happened.
- * When the run is aborted what goes on is undone, and nothing more begins. Never rejects for a fault that throws.
+ * Does what a plan says, each action at its time, or when the last one of its group is over. Resolves when all are over,
+ * with how often each fault really happened. When the run is aborted, what goes on is undone and nothing more begins. A
+ * fault that throws ends nothing.
  */
 export async function runPlan(
   world: World,
@@ -26,16 +27,23 @@ export async function runPlan(
 ): Promise<Record<string, number>> {
   const { signal } = world;
   const byName = new Map(catalogue.map((fault) => [fault.name, fault]));
+  const todo = plan.map((action) => {
+    const fault = byName.get(action.fault);
+    if (!fault) throw new Error(`the catalogue has no fault ${action.fault}`);
+    return { ...action, fault };
+  });
   const counts: Record<string, number> = Object.fromEntries(plan.map(({ fault }) => [fault, 0]));
   // Every fault under way listens.
   setMaxListeners(0, signal);
   const begun = performance.now();
 
-  const act = async ({ fault: name, dice }: Action, n: number): Promise<void> => {
+  /** When all of a group that have begun are over: what restarts a service may take longer than the plan thought. */
+  const groups = new Map<string, Promise<void>>();
+
+  const act = async (fault: Fault, dice: readonly number[], n: number): Promise<void> => {
+    const { name } = fault;
     onEvent({ n, fault: name, phase: 'start' });
     try {
-      const fault = byName.get(name);
-      if (!fault) throw new Error(`the catalogue has no fault ${name}`);
       const times = await fault.run(world, dice, scale);
       counts[name] = (counts[name] ?? 0) + times;
       onEvent({ n, fault: name, phase: 'end', about: times === 0 ? 'did not happen' : `happened ${times} times` });
@@ -45,10 +53,16 @@ export async function runPlan(
   };
 
   await Promise.all(
-    plan.map(async (action, n) => {
-      const wait = action.at - (performance.now() - begun);
+    todo.map(async ({ at, fault, dice }, n) => {
+      const wait = at - (performance.now() - begun);
       if (wait > 0) await delay(wait, undefined, { signal }).catch(() => {});
-      if (!signal.aborted) await act(action, n);
+      const before = fault.alone === undefined ? undefined : groups.get(fault.alone);
+      const turn = (async () => {
+        await before;
+        if (!signal.aborted) await act(fault, dice, n);
+      })();
+      if (fault.alone !== undefined) groups.set(fault.alone, turn);
+      await turn;
     }),
   );
   return counts;

@@ -13,9 +13,11 @@ export interface PlanOptions {
   from?: readonly Fault[];
 }
 
-/** On average, of all faults together, and of each kind at the most, ms. */
+/** Between two actions, of all faults together and of one kind, on average, ms. */
 const betweenAll = 1_200;
 const betweenSame = 5_000;
+/** Closer together when a run is too short for each kind to be there once; what is left out then is drawn. */
+const betweenFirst = 700;
 /** Nothing begins so late. */
 const lastMs = 5_000;
 /** What lasts no longer than this may outlast the pushes. */
@@ -26,7 +28,8 @@ const longMs = 30_000;
 const heavyShare = 0.1;
 /** How many numbers each action has for its choices. */
 const diceOfAction = 8;
-const triesOfPlace = 40;
+/** Random places that are tried for an action. */
+const tries = 40;
 
 interface Placed {
   fault: Fault;
@@ -41,54 +44,57 @@ interface Placed {
  */
 export function planOf(seed: number, { durationMs, scale, only, from = catalogue }: PlanOptions): Action[] {
   const draw = draws(seed, 'plan');
-  const kinds = chosen(from, only).filter((fault) => latest(fault, durationMs, scale) >= 0);
+  const able = chosen(from, only).filter((fault) => latest(fault, durationMs, scale) >= 0);
+  const kinds = shuffled(able, draw).slice(0, Math.floor(durationMs / betweenFirst));
   const placed: Placed[] = [];
-  const room = (fault: Fault, at: number, heavy: number): boolean => {
-    const to = at + fault.lasts(scale);
-    const meanwhile = placed.filter((other) => other.at < to && at < other.to);
-    if (fault.alone !== undefined && meanwhile.some((other) => other.fault.alone === fault.alone)) return false;
-    // At no moment more than so many: of those that overlap with this one, each is where another may begin.
-    const others = meanwhile.filter((other) => other.fault.heavy);
-    const moments = [at, ...others.map((other) => Math.max(at, other.at))];
-    return !fault.heavy || moments.every((now) => others.filter((one) => one.at <= now && now < one.to).length < heavy);
+
+  const put = (fault: Fault, at: number, heavy: number): boolean => {
+    const one = { fault, at, to: at + fault.lasts(scale) };
+    const fits = hasRoom(placed, one, heavy);
+    if (fits) placed.push(one);
+    return fits;
   };
-  const place = (fault: Fault, heavy: number, tries = triesOfPlace): boolean => {
+  const place = (fault: Fault, heavy: number): boolean => {
     const end = latest(fault, durationMs, scale);
-    for (let n = 0; n < tries; n += 1) {
-      const at = draw.whole(0, end);
-      if (!room(fault, at, heavy)) continue;
-      placed.push({ fault, at, to: at + fault.lasts(scale) });
-      return true;
-    }
+    for (let n = 0; n < tries; n += 1) if (put(fault, draw.whole(0, end), heavy)) return true;
     return false;
   };
+  /** Takes the first place where there is room, if there is any. */
+  const squeeze = (fault: Fault): void => {
+    const end = latest(fault, durationMs, scale);
+    for (let at = 0; at <= end && !put(fault, at, 2); at += 250);
+  };
 
-  // What needs much room comes first, so that there is some.
-  const needy = kinds.toSorted((a, b) => b.lasts(scale) - a.lasts(scale) || (a.name < b.name ? -1 : 1));
-  for (const fault of needy) if (!place(fault, 1) && !place(fault, 2, 10 * triesOfPlace)) squeeze(fault);
-
+  // What lasts longest comes first, while there is much room.
+  for (const fault of kinds.toSorted((a, b) => b.lasts(scale) - a.lasts(scale))) {
+    if (!place(fault, 1) && !place(fault, 2)) squeeze(fault);
+  }
   const most = Math.min(durationMs / betweenAll, (kinds.length * durationMs) / betweenSame);
   const weights = kinds.reduce((sum, { weight }) => sum + weight, 0);
   for (let missing = Math.floor(most) - placed.length; missing > 0 && kinds.length > 0; missing -= 1) {
     const fault = byWeight(kinds, draw.real() * weights);
-    if (!isUsedUp(fault)) place(fault, 1);
+    const times = placed.filter((one) => one.fault === fault).length + 1;
+    if (!fault.heavy || times * fault.lasts(scale) <= heavyShare * durationMs) place(fault, 1);
   }
   return placed.toSorted((a, b) => a.at - b.at || (a.fault.name < b.fault.name ? -1 : 1)).map(actionOf(seed));
+}
 
-  /** The first place where there is room for it, if there is one. */
-  function squeeze(fault: Fault): void {
-    const end = latest(fault, durationMs, scale);
-    for (let at = 0; at <= end; at += 250) {
-      if (!room(fault, at, 2)) continue;
-      placed.push({ fault, at, to: at + fault.lasts(scale) });
-      return;
-    }
-  }
+/** Whether nothing of its group goes on meanwhile, and at no moment `heavy` other heavy ones, if it is one. */
+function hasRoom(placed: readonly Placed[], { fault, at, to }: Placed, heavy: number): boolean {
+  const meanwhile = placed.filter((other) => other.at < to && at < other.to);
+  if (fault.alone !== undefined && meanwhile.some((other) => other.fault.alone === fault.alone)) return false;
+  if (!fault.heavy) return true;
+  const others = meanwhile.filter((other) => other.fault.heavy);
+  // There are most of them when one has just begun.
+  const moments = [at, ...others.map((other) => Math.max(at, other.at))];
+  return moments.every((now) => others.filter((one) => one.at <= now && now < one.to).length < heavy);
+}
 
-  function isUsedUp(fault: Fault): boolean {
-    const times = placed.filter((one) => one.fault === fault).length;
-    return fault.heavy === true && (times + 1) * fault.lasts(scale) > heavyShare * durationMs;
-  }
+function shuffled<T>(list: readonly T[], draw: Draws): T[] {
+  return list
+    .map((item) => ({ item, place: draw.real() }))
+    .toSorted((a, b) => a.place - b.place)
+    .map(({ item }) => item);
 }
 
 const actionOf =

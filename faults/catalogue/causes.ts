@@ -8,8 +8,9 @@ import { patienceMs, type Cause } from './points.ts';
 /** One of the pipelines that were pushed lately. */
 export const recent = (world: World, roll: Draws) => roll.late(world.pushes.slice(-20));
 
-/** One that has most likely ended. */
-export const older = (world: World, roll: Draws) => roll.late(world.pushes.slice(0, -15));
+/** One that has most likely ended, once there are enough. */
+export const older = (world: World, roll: Draws) =>
+  roll.late(world.pushes.slice(0, Math.max(1, world.pushes.length - 15)));
 
 export const cancels: Cause = async (world, roll) => {
   await world.ask('cancel', recent(world, roll).id, undefined);
