@@ -74,6 +74,7 @@ const seed = options.seed ?? Math.floor(Math.random() * 1_000_000) + 1;
 const screen = createScreen();
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(0)} s`;
 const stopping = new AbortController();
+let startedAt = Date.now();
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stopping.abort());
 
 const pushMs = options.minutes === undefined ? (pipelines / options.rate) * 1000 : options.minutes * 60_000;
@@ -137,8 +138,6 @@ async function main(): Promise<boolean> {
     await run.stop();
   }
 }
-
-let startedAt = Date.now();
 
 /** Pushes and faults together; resolves when both are over. */
 async function disturb(run: Run): Promise<Record<string, number>> {
