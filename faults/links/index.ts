@@ -1,5 +1,6 @@
 import type { Link, OpenLink, Point, Protocol } from '../contract.ts';
 import { type Arms, createArms } from './arms.ts';
+import { openGrpc } from './grpc.ts';
 import { httpTap } from './http.ts';
 import type { OpenTap } from './pair.ts';
 import { postgresTap } from './postgres.ts';
@@ -21,7 +22,7 @@ const tapOf = (protocol: Protocol, arms: Arms): OpenTap | undefined => {
 /** A proxy on a port of its own of 127.0.0.1, in this process. */
 export const openLink: OpenLink = async ({ name, protocol, to = [] }): Promise<Link> => {
   const arms = createArms(name, points[protocol]);
-  const relay = await openRelay({ to, tap: tapOf(protocol, arms) });
+  const relay = protocol === 'grpc' ? await openGrpc(arms, to) : await openRelay({ to, tap: tapOf(protocol, arms) });
   return {
     name,
     port: relay.port,
