@@ -21,7 +21,7 @@ const tell = (message: Told): void => void process.send?.(message);
 
 const face = await publicFace(deps, config.listen, [webhookPart(deps), healthPart(deps)]);
 await startIngest(deps, {
-  knots: { drainIdleMs: 200, redialMinMs: 50, redialMaxMs: 200, saveMs: 200 },
+  knots: { drainIdleMs: 200, redialMinMs: 5, redialMaxMs: 20, saveMs: 200 },
   jetstream: { redialMinMs: 50, redialMaxMs: 200, saveMs: 200 },
 });
 

@@ -1,6 +1,6 @@
 import { httpTarget, rawHttpTarget, webhookPostsTarget } from './http.ts';
 import { socketsTarget } from './sockets.ts';
-import { jetstreamStreamTarget, knotStreamTarget } from './streams.ts';
+import { jetstreamStreamTarget, knotStreamTarget, knotWireTarget } from './streams.ts';
 import type { LiveTarget } from './target.ts';
 
 /** What needs a spindle that runs, on a PostgreSQL. */
@@ -10,5 +10,6 @@ export const liveTargets: readonly LiveTarget[] = [
   webhookPostsTarget,
   socketsTarget,
   knotStreamTarget,
+  knotWireTarget,
   jetstreamStreamTarget,
 ];

@@ -6,6 +6,7 @@ import { startKnot } from '../../sim/knot/knot.ts';
 import { type Database, openDatabase } from '../../src/store/db.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { pinRepo } from '../../src/store/repos.ts';
+import { startWire, type Wire } from './wire.ts';
 
 export type Asked = 'memory';
 export type Told = { kind: 'ready'; url: string } | { kind: 'memory'; heap: number; rss: number };
@@ -18,6 +19,8 @@ export const host = 'spindle.example';
 export interface LiveSpindle {
   sql: Database;
   knot: Awaited<ReturnType<typeof startKnot>>;
+  /** A second knot, which says anything. */
+  wire: Wire;
   jetstream: Awaited<ReturnType<typeof startJetstream>>;
   network: ReturnType<typeof createNetwork>;
   /** The DID of its owner. */
@@ -40,7 +43,9 @@ export async function startSpindle(databaseUrl: string): Promise<LiveSpindle> {
   const owner = network.account({ handle: 'owner.test' });
   const jetstream = await startJetstream(network);
   const knot = await startKnot();
+  const wire = await startWire();
   await pinRepo(sql, { knot: knot.host, ...repo });
+  await pinRepo(sql, { knot: wire.host, ...repo });
 
   const env = {
     PATH: process.env['PATH'] ?? '',
@@ -88,6 +93,7 @@ export async function startSpindle(databaseUrl: string): Promise<LiveSpindle> {
   return {
     sql,
     knot,
+    wire,
     jetstream,
     network,
     owner: owner.did,
@@ -107,7 +113,7 @@ export async function startSpindle(databaseUrl: string): Promise<LiveSpindle> {
         child.disconnect();
         await gone;
       }
-      await Promise.all([knot.close(), jetstream.close()]);
+      await Promise.all([knot.close(), wire.close(), jetstream.close()]);
       await sql.end({ timeout: 1 });
     },
   };

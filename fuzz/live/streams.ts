@@ -9,6 +9,8 @@ import { noise } from '../random.ts';
 import { expect } from '../target.ts';
 import { host, type LiveSpindle, repo } from './spindle.ts';
 import type { LiveTarget } from './target.ts';
+import { acceptMark } from './wire.ts';
+import { frame } from './ws-frame.ts';
 
 /** How long a good frame may take from the wire to its row, ms: there may be a pause before a connection is made anew. */
 const arrivalMs = 10_000;
@@ -92,6 +94,58 @@ async function judgeDispatch({ sql }: LiveSpindle): Promise<void> {
     () => `dispatch cannot carry a trigger: ${one?.reason}\n${JSON.stringify(one?.body).slice(0, 3_000)}`,
   );
 }
+
+const upgraded = [
+  'HTTP/1.1 101 Switching Protocols',
+  'Upgrade: websocket',
+  'Connection: Upgrade',
+  `Sec-WebSocket-Accept: ${acceptMark}`,
+];
+const dates = ['Sat, 21 Nov 2026 00:00:00 GMT', '+275760-09-13T00:00:00.000Z', '-271821-04-20T00:00:00.000Z', 'x'];
+const served = (opcode: number, text: string, more = {}): Buffer =>
+  frame(opcode, Buffer.from(text), { masked: false, ...more });
+const said: readonly Buffer[] = [
+  ...knotFrames.slice(0, 3).map((text) => served(1, text)),
+  Buffer.concat([served(9, 'x'), served(1, knotFrames[1] ?? '', { fin: false }), served(0, 'rest'), served(8, '')]),
+  served(1, 'x', { length: 0xffffffff }),
+  served(2, '\xff', { rsv: 4 }),
+  frame(1, Buffer.from('masked')),
+];
+const answers = dates.flatMap((date) =>
+  said.map((frames) => Buffer.concat([Buffer.from(`${[...upgraded, `Date: ${date}`].join('\r\n')}\r\n\r\n`), frames])),
+);
+const refusals = [
+  '302 Found\r\nLocation: http://127.0.0.1:1/',
+  '200 OK',
+  '500 No',
+  '101 x\r\nUpgrade: h2c',
+  '999 x',
+].map((line) => Buffer.from(`HTTP/1.1 ${line}\r\nContent-Length: 0\r\n\r\n`));
+
+/** Whatever a server may answer to a dial: broken heads, broken frames, clocks of other ages. */
+export const knotWireTarget: LiveTarget = {
+  name: 'knot-wire',
+  about: 'bytes of a knot that is none to a running ingest: heads and frames',
+  weight: 1,
+  inputs: changedBytes([...answers, ...answers, ...refusals], {
+    words: [
+      '\r\n',
+      'Date: ',
+      acceptMark,
+      'Sec-WebSocket-Extensions: permessage-deflate\r\n',
+      'Sec-WebSocket-Protocol: x\r\n',
+      '\x81',
+      '\x88',
+      '\x89\xfd',
+      '\0',
+    ],
+    most: 300_000,
+  }),
+  async run(spindle, input) {
+    await spindle.wire.answer(input);
+  },
+  check: (spindle) => knotStreamTarget.check(spindle),
+};
 
 export const jetstreamStreamTarget: LiveTarget = {
   name: 'jetstream-stream',
