@@ -28,7 +28,7 @@ export const escapedLine = (line: string): string =>
 const escapeOf = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
 /** The same for what shows the data and not the JSON: escapes become words. Line ends stay, for stacks have them. */
-const visibleLine = (line: string): string =>
+export const visibleLine = (line: string): string =>
   escapedLine(line).replaceAll(/\\(?:u([0-9a-f]{4})|.)/g, (escape, code?: string) =>
     escape === '\\r' || (code !== undefined && isUnseen(code)) ? `\\${escape}` : escape,
   );

@@ -20,9 +20,10 @@ export function inMarkdown(text: string, most = 300): string {
   let words = '';
   let bytes = 0;
   for (const { 0: piece, index } of line.matchAll(pieces)) {
-    // between two letters it is one of a name, and makes nothing slanted
-    const inWord = piece === '_' && isLetter(line[index - 1]) && isLetter(line[index + 1]);
-    const shown = inWord ? piece : escaped(piece, words === '');
+    const [before, after] = [line[index - 1], line[index + 1]];
+    // in a name it makes nothing slanted, and by itself no address
+    const harmless = piece === '_' ? isLetter(before) && isLetter(after) : piece === '@' && after === ' ';
+    const shown = harmless ? piece : escaped(piece, words === '');
     bytes += encoder.encode(shown).length;
     if (bytes > most) return words;
     words += shown;
