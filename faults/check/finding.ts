@@ -46,11 +46,14 @@ export function verdictOf({ number, name, look }: Invariant, books: Books): Verd
 export const at = (ms: number | null | undefined): string =>
   ms === null || ms === undefined ? 'never' : new Date(ms).toISOString().slice(11, 23);
 
-/** The same text as it may have been put into a table, a cell or a line of a log. */
-export const flat = (text: string): string => text.replaceAll('\\|', '|').replaceAll(/\s+/g, ' ').trim();
+/** What is left of a text wherever it was put: cells, Markdown and terminals each escape and space it in their own way. */
+const essence = (text: string): string => text.replaceAll(/[^\p{L}\p{N}]+/gu, '');
 
 /** Whether a place that may cut long texts says this. */
-export const says = (place: string, text: string): boolean => flat(place).includes(flat(text).slice(0, 200));
+export function says(place: string, text: string): boolean {
+  const wanted = essence(text).slice(0, 120);
+  return wanted !== '' && essence(place).includes(wanted);
+}
 
 /** The findings of many looks, one after the other. */
 export function* each<T>(things: Iterable<T>, look: (thing: T) => Iterable<Finding>): Generator<Finding> {
