@@ -117,6 +117,7 @@ export async function startEngine(dir: string, moved: (address: string) => void)
   const connect = async (): Promise<Client> =>
     new Client({ connection: await Connection.connect({ address: server.address }), namespace: server.namespace });
   let client = await connect();
+  const former: Client[] = [];
 
   return {
     get client() {
@@ -129,14 +130,14 @@ export async function startEngine(dir: string, moved: (address: string) => void)
       return server.namespace;
     },
     async restart(ms) {
-      const before = client;
+      // Closed at the end: grpc-js throws where nobody can catch it when a connection is closed under a call.
+      former.push(client);
       process.kill(server.pid, 'SIGKILL');
       await server.stop();
       await delay(ms);
       server = await again('Temporal', () => startTemporal({ dbFile }));
       moved(server.address);
       client = await again('Temporal', connect);
-      await before.connection.close().catch(() => {});
     },
     async reset(pipeline, to) {
       const { runId, status } = await client.workflow.getHandle(pipeline).describe();
@@ -154,7 +155,7 @@ export async function startEngine(dir: string, moved: (address: string) => void)
       return true;
     },
     async stop() {
-      await client.connection.close();
+      for (const each of [client, ...former]) await each.connection.close();
       await server.stop();
     },
   };
