@@ -26,15 +26,52 @@ const others = repositories.flatMap((repo, n) => (repo.served ? [] : [n]));
 const strangeShare = 0.08;
 
 const branches = [
-  ...['main', 'main', 'main', 'develop', 'release-1.2', 'feature/login', 'fix/issue-42', 'a.b.c', 'v2.x'],
-  ...['renovate/npm-@scope-left-pad-1.x', "it's", 'user@host', 'größer', '日本語', '🧶', 'a+b=c', '100%', 'q&a', '#7'],
+  'main',
+  'main',
+  'main',
+  'develop',
+  'release-1.2',
+  'feature/login',
+  'fix/issue-42',
+  'a.b.c',
+  'v2.x',
+  'renovate/npm-@scope-left-pad-1.x',
+  "it's",
+  'user@host',
+  'größer',
+  '日本語',
+  '🧶',
+  'a+b=c',
+  '100%',
+  'q&a',
+  '#7',
 ];
 
 /** File names: a job is called so, byte for byte. None has a slash. */
 const names = [
-  ...['ci.yml', 'build.yml', 'test.yml', 'lint.yml', 'deploy.yaml', 'release.v1.2.yml', 'CI.yml'],
-  ...['lint and test.yml', 'prüfung.yml', 'テスト.yml', '🧶.yaml', '..ci..yml', "don't.yml", '100%.yml', 'a&b?c=d.yml'],
-  ...['#1.yml', '"quoted".yml', 'no-extension', '%2e%2e%2f.yml', 'a+b.yml', '<b>.yml', 'back\\slash.yml', ' .yml'],
+  'ci.yml',
+  'build.yml',
+  'test.yml',
+  'lint.yml',
+  'deploy.yaml',
+  'release.v1.2.yml',
+  'CI.yml',
+  'lint and test.yml',
+  'prüfung.yml',
+  'テスト.yml',
+  '🧶.yaml',
+  '..ci..yml',
+  "don't.yml",
+  '100%.yml',
+  'a&b?c=d.yml',
+  '#1.yml',
+  '"quoted".yml',
+  'no-extension',
+  '%2e%2e%2f.yml',
+  'a+b.yml',
+  '<b>.yml',
+  'back\\slash.yml',
+  ' .yml',
 ];
 
 /** Kinds of files, and how many in a hundred are of each. */

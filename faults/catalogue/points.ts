@@ -51,10 +51,10 @@ export async function waitAt(
     });
   });
   let end: (() => Promise<unknown>) | undefined;
-  let failed: unknown;
+  let failed: Error | undefined;
   const caused = cause?.(world, roll).then(
     (undo) => (end = undo),
-    (error: unknown) => (failed = error),
+    (error: unknown) => (failed = error instanceof Error ? error : new Error(String(error))),
   );
   try {
     await Promise.race([...armed.map(({ hit }) => hit), pause(world, patienceMs)]);
@@ -63,6 +63,6 @@ export async function waitAt(
     await caused;
     await end?.();
   }
-  if (!first && failed !== undefined) throw failed;
+  if (!first && failed) throw failed;
   return first;
 }
