@@ -56,6 +56,9 @@ export function supervise({ name, role, env, links, dir, onCrash }: MemberOption
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     child = started;
+    // Of a run that breaks off, nothing stays behind.
+    const endWithUs = (): void => void started.kill('SIGKILL');
+    process.once('exit', endWithUs);
     const ended = Promise.withResolvers<void>();
     gone = ended.promise;
     const { stderr } = started;
@@ -68,6 +71,7 @@ export function supervise({ name, role, env, links, dir, onCrash }: MemberOption
       });
     started.once('error', (error) => log.write(`${String(error)}\n`));
     started.once('close', (code, signal) => {
+      process.off('exit', endWithUs);
       log.write(`-- ${name} (${started.pid}) ended: ${signal ?? code}\n`);
       child = undefined;
       ended.resolve();

@@ -113,7 +113,7 @@ export interface Engine {
 
 export async function startEngine(dir: string, moved: (address: string) => void): Promise<Engine> {
   const dbFile = path.join(dir, 'temporal', 'temporal.db');
-  let server: Temporal = await startTemporal({ dbFile });
+  let server: Temporal = await again('Temporal', () => startTemporal({ dbFile }));
   const connect = async (): Promise<Client> =>
     new Client({ connection: await Connection.connect({ address: server.address }), namespace: server.namespace });
   let client = await connect();
