@@ -1,13 +1,17 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import type { FloorEvent, FloorInput } from './floor-worker.ts';
-import { now } from './stats.ts';
 import type { Load, Round } from './load.ts';
+import { endWithUs } from './roles.ts';
+import { now } from './stats.ts';
 
 export interface Floor {
-  round(load: Load): Promise<Round>;
+  client: Client;
+  /** One workflow, from its start to its end, with the signals that a CI would cause. Its latencies go into the round. */
+  run(load: Load, round: Round): Promise<{ id: string }>;
   stop(): Promise<void>;
 }
 
@@ -15,53 +19,51 @@ const taskQueue = 'floor';
 
 /** The engine alone: a worker in a process of its own, and a client here that starts and signals no-op workflows. */
 export async function startFloor(address: string): Promise<Floor> {
-  const child = fork(fileURLToPath(new URL('./floor-worker.ts', import.meta.url)), [address, taskQueue]);
+  const worker = fileURLToPath(new URL('./floor-worker.ts', import.meta.url));
+  const child = fork(worker, [address, taskQueue], { execArgv: ['--max-semi-space-size=16'] });
+  endWithUs(child);
   await once(child, 'message');
   const connection = await Connection.connect({ address });
   const client = new Client({ connection });
+  const listeners = new Map<string, (event: FloorEvent) => void>();
+  child.on('message', (event: FloorEvent) => listeners.get(event.id)?.(event));
+  let count = 0;
+
   return {
-    round: (load) => round(client, child, load),
+    client,
+    async run(load, round) {
+      const id = `floor-${process.pid}-${(count += 1)}`;
+      const signalled = new Map<string, number>();
+      const said: Promise<void>[] = [];
+      const say = async (text: string): Promise<void> => {
+        signalled.set(text, now());
+        await client.workflow.getHandle(id).signal('word', text);
+      };
+      let isFirst = true;
+      listeners.set(id, ({ kind, what, at }) => {
+        if (kind === 'publish') {
+          const sent = signalled.get(what);
+          if (sent !== undefined) round.signals.push(at - sent);
+          return;
+        }
+        if (isFirst) round.starts.push(at - startedAt);
+        isFirst = false;
+        // As a CI does: the life of each build begins when it is created.
+        said.push(say(`${what} scheduled`));
+        said.push(delay(load.paceMs).then(() => say(`${what} running`)));
+        said.push(delay(2 * load.paceMs).then(() => say(`${what} finished`)));
+      });
+      const input: FloorInput = { id, jobs: load.jobs, words: load.jobs * 3, resendMs: load.resendMs };
+      const startedAt = now();
+      const handle = await client.workflow.start('floor', { taskQueue, workflowId: id, args: [input] });
+      await handle.result();
+      await Promise.all(said);
+      listeners.delete(id);
+      return { id };
+    },
     async stop() {
       child.disconnect();
       await connection.close();
     },
   };
-}
-
-async function round(client: Client, child: ChildProcess, load: Load): Promise<Round> {
-  const started = new Map<string, number>();
-  const signalled = new Map<string, number>();
-  const firsts = new Set<string>();
-  const result: Round = { starts: [], signals: [] };
-  const runs: Promise<unknown>[] = [];
-
-  const say = async (id: string, text: string): Promise<void> => {
-    signalled.set(`${id} ${text}`, now());
-    await client.workflow.getHandle(id).signal('word', text);
-  };
-  // As a CI does: the life of each build begins when it is created.
-  const created = ({ id, what, at }: FloorEvent): void => {
-    if (!firsts.has(id)) result.starts.push(at - (started.get(id) ?? Number.NaN));
-    firsts.add(id);
-    runs.push(say(id, `${what} scheduled`));
-    runs.push(load.after(load.paceMs, () => say(id, `${what} running`)));
-    runs.push(load.after(2 * load.paceMs, () => say(id, `${what} finished`)));
-  };
-  const heard = (event: FloorEvent): void => {
-    if (!started.has(event.id)) return;
-    if (event.kind === 'create') return created(event);
-    const sent = signalled.get(`${event.id} ${event.what}`);
-    if (sent !== undefined) result.signals.push(event.at - sent);
-  };
-  child.on('message', heard);
-  await load.each(async (n) => {
-    const id = `floor-${process.pid}-${now()}-${n}`;
-    const input: FloorInput = { id, jobs: load.jobs, words: load.jobs * 3, resendMs: load.resendMs };
-    started.set(id, now());
-    const handle = await client.workflow.start('floor', { taskQueue, workflowId: id, args: [input] });
-    runs.push(handle.result());
-  });
-  await Promise.all(runs);
-  child.off('message', heard);
-  return result;
 }

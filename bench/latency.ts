@@ -1,10 +1,10 @@
 import path from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { startTemporal } from '../src/embedded/temporal.ts';
 import { startFloor } from './floor.ts';
-import type { Load } from './load.ts';
-import { type Outcome, type Place, row } from './place.ts';
-import { medianOf, type Percentiles, percentiles } from './stats.ts';
+import { atRate, type Load, type Round } from './load.ts';
+import { atMost, type Line, type Outcome, type Place } from './place.ts';
+import { whorlRound } from './round.ts';
+import { medianOf, type Percentiles, percentiles, shownPercentiles } from './stats.ts';
 import { startWhorl } from './whorl.ts';
 
 export interface LatencyOptions {
@@ -19,25 +19,23 @@ export interface LatencyOptions {
 
 /** All three roles beside the engine alone: the two in turn, on one Temporal, with the same load. */
 export async function latency(place: Place, { rounds, seconds, rate, jobs }: LatencyOptions): Promise<Outcome> {
-  const { say, postgresUrl, dir } = place;
-  const load: Load = {
-    jobs,
-    paceMs: 1_500,
-    resendMs: 6_000,
-    async each(begin) {
-      const began = performance.now();
-      const under: Promise<void>[] = [];
-      for (let n = 0; n < rate * seconds; n += 1) {
-        await delay(Math.max(0, began + (n * 1000) / rate - performance.now()));
-        under.push(begin(n));
-      }
-      await Promise.all(under);
-    },
-    after: (ms, work) => delay(ms).then(work),
-  };
-  const temporal = await startTemporal({ dbFile: path.join(dir, 'temporal.db'), ui: false, log: say });
-  const whorl = await startWhorl(postgresUrl, temporal.address, load);
+  const { say, dir } = place;
+  const load: Load = { jobs, paceMs: 1_500, resendMs: 6_000 };
+  const temporal = await startTemporal({ dbFile: path.join(dir, 'temporal-latency.db'), log: say });
+  const env = { WHORL_RESEND_AFTER: `${load.resendMs}ms` };
+  const whorl = await startWhorl(place, {
+    name: 'bench_latency',
+    temporal: temporal.address,
+    paceMs: load.paceMs,
+    env,
+  });
   const floor = await startFloor(temporal.address);
+  const both = async (forSeconds: number): Promise<{ ours: Round; bare: Round }> => {
+    const bare: Round = { starts: [], signals: [] };
+    await atRate(rate, forSeconds, () => floor.run(load, bare));
+    return { bare, ours: await whorlRound(whorl, load, { rate, seconds: forSeconds }) };
+  };
+  await both(5);
   say(`${rate} pipelines/s of ${jobs} jobs over ${seconds} s, ${rounds} rounds`);
 
   const trigger: Percentiles[] = [];
@@ -49,10 +47,8 @@ export async function latency(place: Place, { rounds, seconds, rate, jobs }: Lat
     all.push(found);
     return `${found.p50.toFixed(0)}/${found.p95.toFixed(0)}`;
   };
-  const events = await whorl.eventsOfOneJob(load);
   for (let n = 1; n <= rounds; n += 1) {
-    const bare = await floor.round(load);
-    const ours = await whorl.round(load);
+    const { ours, bare } = await both(seconds);
     const missing = ours.starts.filter(Number.isNaN).length;
     const overtaken = ours.signals.filter(Number.isNaN).length;
     say(
@@ -70,23 +66,30 @@ export async function latency(place: Place, { rounds, seconds, rate, jobs }: Lat
     floor_start_ms: medianOf(start),
     webhook_to_frame_ms: medianOf(webhook),
     floor_signal_ms: medianOf(signal),
-    events_one_job: events,
   };
-  const line = (name: string, { p50, p95 }: Percentiles, floorOf?: Percentiles): string =>
-    row(
-      name,
-      `${p50.toFixed(1)} / ${p95.toFixed(1)}`,
-      'ms p50/p95',
-      floorOf && `${(p95 / floorOf.p95).toFixed(2)} × at p95`,
-    );
+  const line = (name: string, ours: Percentiles, floorName: string, bare: Percentiles): Line => ({
+    name,
+    figure: shownPercentiles(ours),
+    unit: 'ms p50/p95',
+    floor: { name: floorName, figure: shownPercentiles(bare) },
+    ratio: ours.p95 / bare.p95,
+    goal: atMost(ours.p95 / bare.p95, 1.25, ' × at p95'),
+  });
   return {
     figures,
-    table: [
-      line('trigger frame → CreateBuild', figures.trigger_to_create_ms, figures.floor_start_ms),
-      line('  engine: start → first activity', figures.floor_start_ms),
-      line('webhook request → frame on /events', figures.webhook_to_frame_ms, figures.floor_signal_ms),
-      line('  engine: signal → one publish', figures.floor_signal_ms),
-      row('history events of a one-job pipeline', String(events), ''),
+    lines: [
+      line(
+        'trigger frame → CreateBuild',
+        figures.trigger_to_create_ms,
+        'engine: start → first activity',
+        figures.floor_start_ms,
+      ),
+      line(
+        'webhook request → frame on /events',
+        figures.webhook_to_frame_ms,
+        'engine: signal → one publish',
+        figures.floor_signal_ms,
+      ),
     ],
   };
 }

@@ -5,7 +5,7 @@ import { packEntries } from '../src/store/log-chunks.ts';
 import { appendLog, completeLog, openLog } from '../src/store/logs.ts';
 import { publishStatuses } from '../src/store/statuses.ts';
 import { addPipelines, knot } from './outbox.ts';
-import { mb, type Outcome, perSecond, type Place, row } from './place.ts';
+import { mb, type Outcome, perSecond, type Place } from './place.ts';
 import { contest, startServing } from './serving.ts';
 
 const readers = 50;
@@ -32,15 +32,15 @@ export async function logs(place: Place): Promise<Outcome> {
       floor_logs_mb_per_s: Math.round(bytes / 1e3 / bareMs),
       logs_server_mb: [mb(firstMb), mb(lastMb)],
     },
-    table: [
-      row(
-        `/logs, 10 MB to ${readers} readers at once`,
-        perSecond(bytes / 1e6, whorlMs),
-        'MB/s',
-        `${(bareMs / whorlMs).toFixed(2)} ×`,
-      ),
-      row('  bare ws loop, the same frames', perSecond(bytes / 1e6, bareMs), 'MB/s'),
-      row('  the server, first and last round', `${mb(firstMb)}, ${mb(lastMb)}`, 'MB at most'),
+    lines: [
+      {
+        name: `/logs, 10 MB to ${readers} readers at once`,
+        figure: perSecond(bytes / 1e6, whorlMs),
+        unit: 'MB/s',
+        floor: { name: 'bare ws loop, the same frames', figure: perSecond(bytes / 1e6, bareMs) },
+        ratio: bareMs / whorlMs,
+      },
+      { name: 'its server, at most in the first and last round', figure: `${mb(firstMb)}, ${mb(lastMb)}`, unit: 'MB' },
     ],
   };
 }

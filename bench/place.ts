@@ -5,6 +5,8 @@ export interface Place {
   dir: string;
   /** Fewer rounds: shows that it works, and about how quick it is. */
   quick: boolean;
+  /** Where the roles leave their CPU profiles when they end. */
+  profileDir?: string | undefined;
   say(line: string): void;
 }
 
@@ -12,13 +14,36 @@ export interface Place {
 export interface Outcome {
   /** Added to the JSON. */
   figures: Record<string, unknown>;
-  /** Lines of the table. */
-  table: string[];
+  lines: Line[];
 }
 
-/** A line of the table. */
-export const row = (name: string, figure: string, unit: string, more = ''): string =>
-  `${name.padEnd(38)} ${figure.padStart(17)} ${unit.padEnd(10)} ${more}`.trimEnd();
+/** A figure beside its floor: a line of the table. */
+export interface Line {
+  /** What was measured. */
+  name: string;
+  figure: string;
+  unit: string;
+  /** What it is compared with, measured in the same run. */
+  floor?: { name: string; figure: string } | undefined;
+  /** The figure by its floor, or the floor by the figure where more is better, so that 1 is as good as the floor. */
+  ratio?: number | undefined;
+  goal?: Goal | undefined;
+}
+
+export interface Goal {
+  text: string;
+  met: boolean;
+}
+
+export const atMost = (value: number, limit: number, unit = ''): Goal => ({
+  text: `≤ ${limit.toLocaleString('en')}${unit}`,
+  met: value <= limit,
+});
+
+export const atLeast = (value: number, limit: number, unit = ''): Goal => ({
+  text: `≥ ${limit.toLocaleString('en')}${unit}`,
+  met: value >= limit,
+});
 
 export const perSecond = (count: number, ms: number): string => Math.round((count * 1000) / ms).toLocaleString('en');
 

@@ -3,9 +3,9 @@ import { pipelineId } from '../src/pipeline/ids.ts';
 import { publishStatuses } from '../src/store/statuses.ts';
 import { startCrowd } from './crowd.ts';
 import { addPipelines, knot } from './outbox.ts';
-import { type Outcome, type Place, row } from './place.ts';
+import type { Outcome, Place } from './place.ts';
 import { startServing } from './serving.ts';
-import { now, percentiles, rounded } from './stats.ts';
+import { now, percentiles, rounded, shownPercentiles } from './stats.ts';
 
 const readers = 500;
 const pauseMs = 50;
@@ -39,16 +39,19 @@ export async function live(place: Place): Promise<Outcome> {
   await serving.stop();
 
   const [mine, least] = [percentiles(whorl), percentiles(loop)];
-  const line = (name: string, { p50, p95 }: typeof mine, more = ''): string =>
-    row(name, `${p50.toFixed(1)} / ${p95.toFixed(1)}`, 'ms p50/p95', more);
   return {
     figures: {
       commit_to_last_reader_ms: { p50: rounded(mine.p50), p95: rounded(mine.p95) },
       floor_commit_to_last_reader_ms: { p50: rounded(least.p50), p95: rounded(least.p95) },
     },
-    table: [
-      line(`/events, commit → last of ${readers} readers`, mine, `${(mine.p95 / least.p95).toFixed(2)} × at p95`),
-      line('  NOTIFY with the frame, bare ws loop', least),
+    lines: [
+      {
+        name: `/events, commit → last of ${readers} readers`,
+        figure: shownPercentiles(mine),
+        unit: 'ms p50/p95',
+        floor: { name: 'NOTIFY with the frame, bare ws loop', figure: shownPercentiles(least) },
+        ratio: mine.p95 / least.p95,
+      },
     ],
   };
 }

@@ -1,5 +1,5 @@
 import { fillOutbox } from './outbox.ts';
-import { mb, type Outcome, perSecond, type Place, row } from './place.ts';
+import { atLeast, mb, type Outcome, perSecond, type Place } from './place.ts';
 import { contest, startServing } from './serving.ts';
 
 const count = 100_000;
@@ -19,16 +19,16 @@ export async function replay(place: Place): Promise<Outcome> {
       floor_replay_frames_per_s: Math.round((count * 1000) / bareMs),
       replay_server_mb: [mb(firstMb), mb(lastMb)],
     },
-    table: [
-      row(
-        '/events, 100,000 statuses replayed',
-        perSecond(count, whorlMs),
-        'frames/s',
-        `${(bareMs / whorlMs).toFixed(2)} × (goal 0.5)`,
-      ),
-      row('  bare ws loop, the same frames', perSecond(count, bareMs), 'frames/s'),
-      row('  the server, first and last round', `${mb(firstMb)}, ${mb(lastMb)}`, 'MB at most'),
-      '  (a stock spindle of late 2025 sends 100 and waits: 5,700 frames/s, a new connection for each hundred)',
+    lines: [
+      {
+        name: '/events, 100,000 statuses replayed',
+        figure: perSecond(count, whorlMs),
+        unit: 'frames/s',
+        floor: { name: 'bare ws loop, the same frames', figure: perSecond(count, bareMs) },
+        ratio: bareMs / whorlMs,
+        goal: atLeast(bareMs / whorlMs, 0.5, ' ×'),
+      },
+      { name: 'its server, at most in the first and last round', figure: `${mb(firstMb)}, ${mb(lastMb)}`, unit: 'MB' },
     ],
   };
 }

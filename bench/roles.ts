@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 
 /** A role of Whorl in a process of its own, as operators run it. */
 export interface RoleUnderTest {
+  name: string;
   /** What it serves, by name. */
   links: Record<string, string>;
   pid: number;
@@ -23,12 +24,23 @@ export const settings = (databaseUrl: string): Record<string, string> => ({
   WHORL_LISTEN_ADDR: '127.0.0.1:0',
   WHORL_WEBHOOK_ADDR: '127.0.0.1:0',
   WHORL_HEALTH_ADDR: '127.0.0.1:0',
+  // as the image has it
+  NODE_OPTIONS: '--max-semi-space-size=16',
 });
 
-export async function startRole(role: string, env: Record<string, string>): Promise<RoleUnderTest> {
+/** @param profileDir where it leaves a CPU profile when it ends */
+export async function startRole(
+  role: string,
+  env: Record<string, string>,
+  profileDir?: string,
+): Promise<RoleUnderTest> {
   const main = path.join(import.meta.dirname, '../src/main.ts');
   const { PATH, HOME } = process.env;
-  const child = spawn(process.execPath, [main, role], {
+  const profiling =
+    profileDir === undefined
+      ? []
+      : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`, `--cpu-prof-name=${role}.cpuprofile`];
+  const child = spawn(process.execPath, [...profiling, main, role], {
     env: { ...env, PATH, HOME },
     stdio: ['ignore', 'inherit', 'pipe'],
   });
@@ -44,6 +56,7 @@ export async function startRole(role: string, env: Record<string, string>): Prom
   const ended = once(child, 'exit');
   void ended.then(() => ready.reject(new Error(`${role} ended`)));
   return {
+    name: role,
     links: await ready.promise,
     pid: child.pid,
     async stop() {

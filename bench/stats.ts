@@ -30,6 +30,9 @@ export const medianOf = (rounds: readonly Percentiles[]): Percentiles => ({
   ),
 });
 
+/** For the table. */
+export const shownPercentiles = ({ p50, p95 }: Percentiles): string => `${p50.toFixed(1)} / ${p95.toFixed(1)}`;
+
 export const median = (samples: readonly number[]): number => percentile(samples, 0.5);
 
 /** With one digit after the point. */

@@ -29,6 +29,8 @@ export type Temporal = {
   address: string;
   /** Undefined without `ui`. */
   uiUrl: string | undefined;
+  /** What it counts, in the text form of Prometheus. */
+  metricsUrl: string;
   namespace: string;
   pid: number;
   guardPid: number;
@@ -94,6 +96,7 @@ async function startOn(
     return {
       address: `127.0.0.1:${port}`,
       uiUrl: ui ? `http://127.0.0.1:${uiPort}` : undefined,
+      metricsUrl: `http://127.0.0.1:${metricsPort}/metrics`,
       namespace,
       pid: server.pid,
       guardPid: server.guardPid,
