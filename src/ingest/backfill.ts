@@ -42,7 +42,7 @@ export const backfillDefaults: BackfillSettings = {
   concurrency: 8,
   perHost: 2,
   lookMinMs: 200,
-  lookMaxMs: 5_000,
+  lookMaxMs: 15_000,
   retryMinMs: 60_000,
   retryMaxMs: 3_600_000,
   ownerRetryMaxMs: 300_000,

@@ -13,14 +13,14 @@ export interface Releaser {
 export interface ReleaserOptions {
   sql: Sql;
   log: Logger;
-  /** How often to look without being woken, for what a process that is gone has withheld. Default 5 s. */
+  /** How often to look without being woken, for what a process that is gone has withheld. Default 10 s. */
   pollMs?: number;
   /** The shortest pause between two looks. Default 20 ms. */
   restMs?: number;
 }
 
 /** Shows withheld statuses when their time comes. Every worker runs one; they share the work. */
-export function releaser({ sql, log, pollMs = 5_000, restMs = 20 }: ReleaserOptions): Releaser {
+export function releaser({ sql, log, pollMs = 10_000, restMs = 20 }: ReleaserOptions): Releaser {
   let running = false;
   let timer: NodeJS.Timeout | undefined;
   let round: Promise<void> | undefined;
