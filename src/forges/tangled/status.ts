@@ -40,10 +40,17 @@ export function statusRecord(input: StatusInput): StatusRecord {
     workflow: input.workflow,
     status: input.status,
     createdAt: input.createdAt,
-    ...(input.error ? { error: input.error } : {}),
+    ...(input.error ? { error: shownError(input.error) } : {}),
     ...(input.exitCode === undefined ? {} : { exitCode: input.exitCode }),
   };
 }
+
+/** Errors quote what strangers wrote: controls but line ends, and what is not seen but the two joiners, are replaced. */
+const shownError = (error: string): string =>
+  error
+    .toWellFormed()
+    .replaceAll('\r\n', '\n')
+    .replaceAll(/(?![\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd');
 
 /**
  * The text of one frame on our `/events`.
