@@ -143,6 +143,16 @@ const changes: Change[] = [
     breaks: [],
   },
   {
+    what: 'gives its steps other limits, queues and inputs, and its timers another length',
+    edits: [
+      ['workflows/activities.ts', 'taskQueue: logQueue(workflowInfo().taskQueue)', "taskQueue: 'another'"],
+      ['workflows/activities.ts', "startToCloseTimeout: '15m'", "startToCloseTimeout: '1h'"],
+      ['workflows/clock.ts', 'due - Date.now(), {', 'due - Date.now() + 5_000, {'],
+      ['workflows/reader.ts', '[{ pipeline: p.id, builds }]', '[{ pipeline: p.id, builds: [...builds, ...builds] }]'],
+    ],
+    breaks: [],
+  },
+  {
     what: 'says something else to people',
     edits: [['workflows/publisher.ts', '**Parked.** Mend the cause', '**Waiting for you.** Mend the cause']],
     breaks: [],
