@@ -59,9 +59,23 @@ function ask(
   holds: () => boolean,
   decided: () => Promise<boolean>,
 ): void {
-  const asked = to.request(headers, { endStream: ends(flags) });
+  // With trailers to wait for, Node does not make a stream look complete before it resets it.
+  const asked = to.request(headers, { endStream: ends(flags), waitForTrailers: !ends(flags) });
   asked.on('error', () => {});
-  if (!ends(flags)) stream.pipe(asked);
+  if (!ends(flags)) {
+    // A stream that is reset ends for its reader as one that is complete does: only the code tells.
+    const complete = (): boolean => stream.readableEnded && stream.rstCode === NGHTTP2_NO_ERROR;
+    const end = (): void => {
+      if (complete()) asked.end();
+    };
+    asked.once('wantTrailers', () => {
+      if (complete()) asked.sendTrailers({});
+    });
+    stream.pipe(asked, { end: false });
+    // of an empty one it may have come already
+    if (stream.readableEnded) end();
+    else stream.once('end', end);
+  }
   stream.once('close', () => {
     if (!asked.closed) asked.close(stream.rstCode === NGHTTP2_NO_ERROR ? NGHTTP2_CANCEL : stream.rstCode);
   });
@@ -83,13 +97,15 @@ function ask(
     });
   };
 
+  let held = false;
   const answered = async (answer: IncomingHttpHeaders, answerFlags: number): Promise<void> => {
     const endStream = ends(answerFlags);
-    if (!holds()) {
+    held = holds();
+    if (!held) {
       if (stream.destroyed) return;
       respond(answer, endStream);
       if (endStream) asked.resume();
-      else asked.pipe(stream);
+      else asked.pipe(stream, { end: false });
       return;
     }
     const body: Buffer[] = [];
@@ -104,5 +120,6 @@ function ask(
   void over.then(() => {
     if (stream.destroyed) return;
     if (broken()) stream.close(asked.rstCode);
+    else if (!held) stream.end();
   });
 }

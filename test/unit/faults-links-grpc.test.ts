@@ -55,6 +55,7 @@ async function workerOf(link: Link, taskQueue: string): Promise<string[]> {
     workflowBundle: { code },
     activities,
     shutdownGraceTime: 0,
+    stickyQueueScheduleToStartTimeout: '1 s',
   });
   const run = worker.run();
   onTestFinished(async () => {
@@ -67,7 +68,13 @@ async function workerOf(link: Link, taskQueue: string): Promise<string[]> {
 }
 
 const start = (client: Client, workflowId: string, taskQueue = workflowId) =>
-  client.workflow.start(linked, { workflowId, taskQueue, workflowIdReusePolicy: 'REJECT_DUPLICATE' });
+  client.workflow.start(linked, {
+    workflowId,
+    taskQueue,
+    workflowIdReusePolicy: 'REJECT_DUPLICATE',
+    // A task that was given to a poll which is cut off waits for this.
+    workflowTaskTimeout: '2 s',
+  });
 
 const exists = (id: string): Promise<boolean> =>
   direct.workflow
