@@ -124,7 +124,7 @@ async function main(): Promise<boolean> {
     screen.say(`faults are over after ${seconds(faultsEndedAt - startedAt)}; waiting until all is quiet`);
     const { quiet, left } = await settle(
       run,
-      Math.max(180_000, pushMs / 4),
+      Math.max(240_000, pushMs / 4),
       (now) => screen.progress(`  settling: ${describe(now)}`),
       stopping.signal,
     );

@@ -22,7 +22,7 @@ export function activitiesFor(durations: Durations) {
   const logs = proxyActivities<Activities>({
     taskQueue: logQueue(workflowInfo().taskQueue),
     startToCloseTimeout: '15m',
-    heartbeatTimeout: '1m',
+    heartbeatTimeout: '30s',
     scheduleToCloseTimeout: '24h',
     retry,
     cancellationType,
