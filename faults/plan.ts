@@ -18,8 +18,11 @@ const betweenAll = 1_200;
 const betweenSame = 5_000;
 /** Closer together when a run is too short for each kind to be there once; what is left out then is drawn. */
 const betweenFirst = 700;
-/** Nothing begins so late. */
+/** Nothing begins so late, nor so early: there must be something that it can be done to. Heavy ones let more come in first. */
 const lastMs = 5_000;
+const firstMs = { light: 8_000, heavy: 20_000 };
+/** In short runs the beginning is no more than this part. */
+const firstShare = { light: 1 / 12, heavy: 1 / 6 };
 /** What lasts no longer than this may outlast the pushes. */
 const shortMs = 12_000;
 /** What lasts as long as this begins in the first half. */
@@ -44,7 +47,7 @@ interface Placed {
  */
 export function planOf(seed: number, { durationMs, scale, only, from = catalogue }: PlanOptions): Action[] {
   const draw = draws(seed, 'plan');
-  const able = chosen(from, only).filter((fault) => latest(fault, durationMs, scale) >= 0);
+  const able = chosen(from, only).filter((fault) => latest(fault, durationMs, scale) >= earliest(fault, durationMs));
   const kinds = shuffled(able, draw).slice(0, Math.floor(durationMs / betweenFirst));
   const placed: Placed[] = [];
 
@@ -55,14 +58,14 @@ export function planOf(seed: number, { durationMs, scale, only, from = catalogue
     return fits;
   };
   const place = (fault: Fault, heavy: number): boolean => {
-    const end = latest(fault, durationMs, scale);
-    for (let n = 0; n < tries; n += 1) if (put(fault, draw.whole(0, end), heavy)) return true;
+    const [begin, end] = [earliest(fault, durationMs), latest(fault, durationMs, scale)];
+    for (let n = 0; n < tries; n += 1) if (put(fault, draw.whole(begin, end), heavy)) return true;
     return false;
   };
   /** Takes the first place where there is room, if there is any. */
   const squeeze = (fault: Fault): void => {
     const end = latest(fault, durationMs, scale);
-    for (let at = 0; at <= end && !put(fault, at, 2); at += 250);
+    for (let at = earliest(fault, durationMs); at <= end && !put(fault, at, 2); at += 250);
   };
 
   // What lasts longest comes first, while there is much room.
@@ -104,7 +107,12 @@ const actionOf =
     return { at, fault: name, dice: Array.from({ length: diceOfAction }, () => Number(own.real().toFixed(6))) };
   };
 
-/** When a fault may begin at the latest, ms; negative: never. */
+function earliest({ heavy }: Fault, durationMs: number): number {
+  const kind = heavy ? 'heavy' : 'light';
+  return Math.floor(Math.min(firstMs[kind], durationMs * firstShare[kind]));
+}
+
+/** When a fault may begin at the latest, ms; before it may begin at all: never. */
 function latest(fault: Fault, durationMs: number, scale: Scale): number {
   const lasts = fault.lasts(scale);
   return Math.floor(

@@ -29,7 +29,7 @@ interface Condition extends Pick<Fault, 'name' | 'about' | 'weight' | 'alone'> {
   faults(roll: Draws, scale: Scale): CiFault[];
 }
 
-/** A state that the CI is in for a while. */
+/** A state that the CI is in for a while, and for as long again if nobody came to meet it. */
 const condition = ({ ms: [from, to], faults, ...fault }: Condition): Fault => ({
   ...fault,
   lasts: () => to,
@@ -37,7 +37,12 @@ const condition = ({ ms: [from, to], faults, ...fault }: Condition): Fault => ({
     const roll = rolls(dice);
     const ms = roll.whole(from, to);
     const on = faults(roll, scale);
-    return whileOn(world, fault.name, ms, `for ${ms} ms: ${JSON.stringify(on)}`, ...on);
+    const about = `for ${ms} ms: ${JSON.stringify(on)}`;
+    for (let rounds = 2; rounds > 0 && !world.signal.aborted; rounds -= 1) {
+      const acted = await whileOn(world, fault.name, ms, about, ...on);
+      if (acted > 0) return acted;
+    }
+    return 0;
   },
 });
 

@@ -32,9 +32,13 @@ export const peopleFaults: readonly Fault[] = [
   once(
     { name: 'reset', about: 'A workflow is reset to its first task, or to its last.', weight: 2 },
     async (world, roll) => {
-      const { id } = recent(world, roll);
       const to = roll.of(['first', 'last'] as const);
-      return (await world.reset(id, to)) ? { target: id, about: `to its ${to} workflow task` } : undefined;
+      // Only what runs can be reset, and many have ended.
+      for (let tries = 5; tries > 0; tries -= 1) {
+        const { id } = recent(world, roll);
+        if (await world.reset(id, to)) return { target: id, about: `to its ${to} workflow task` };
+      }
+      return undefined;
     },
   ),
   once(
