@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { startPostgres } from '../src/embedded/postgres.ts';
 import { describeFinding, type Finding, saveFinding } from './finding.ts';
 import { heapWatch } from './heap.ts';
@@ -88,7 +87,6 @@ export async function fuzz(options: RunOptions): Promise<{ rows: Row[]; findings
 
   async function runLive(): Promise<void> {
     options.say('starting PostgreSQL and a spindle for the live targets');
-    await mkdir(options.folder, { recursive: true });
     const postgres = await startPostgres();
     try {
       const spindle = await startSpindle(postgres.url);
