@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { changedBytes } from '../inputs/bytes.ts';
 import { texts } from '../inputs/hostile.ts';
@@ -31,12 +32,19 @@ export function judgeAnswer({ status = 0, text }: Answered, target: string): voi
   expect(status < 500 || unknownMethod, () => `answered ${status} to ${target.slice(0, 300)}: ${text.slice(0, 600)}`);
 }
 
-/** The same request, once more when the first answer is late. */
+/** On a busy machine an answer may be late for no fault of the spindle's, and not always. */
+const mostTries = 5;
+
+/** The same request, again when the answer is late. */
 export async function prompt(spindle: LiveSpindle, request: Uint8Array, what: string): Promise<Answered> {
-  for (let tries = 0; ; tries++) {
+  for (let tries = 1; ; tries++) {
     const answered = await exchange(spindle.port(), request, { patienceMs: 5_000 });
     if (!answered.silent && answered.took <= promptMs) return answered;
-    expect(tries < 2, () => `no answer to ${what} within ${promptMs} ms, but after ${Math.round(answered.took)}`);
+    expect(
+      tries < mostTries,
+      () => `no answer to ${what} within ${promptMs} ms, but after ${Math.round(answered.took)}`,
+    );
+    await delay(300);
   }
 }
 

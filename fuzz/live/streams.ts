@@ -13,7 +13,7 @@ import { acceptMark } from './wire.ts';
 import { frame } from './ws-frame.ts';
 
 /** How long a good frame may take from the wire to its row, ms: there may be a pause before a connection is made anew. */
-const arrivalMs = 10_000;
+const arrivalMs = 20_000;
 
 async function arrives(spindle: LiveSpindle, what: string, look: () => Promise<boolean>): Promise<void> {
   for (const end = Date.now() + arrivalMs; !(await look());) {

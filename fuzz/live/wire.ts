@@ -15,7 +15,7 @@ export interface Wire {
 export const acceptMark = '{accept}';
 
 /** How long a dial may stay away, and how long one that was answered stays open, ms. */
-const patienceMs = 5_000;
+const patienceMs = 20_000;
 const openMs = 12;
 
 export async function startWire(): Promise<Wire> {
