@@ -102,7 +102,13 @@ export async function openRelay(options: { to?: string[]; tap?: OpenTap | undefi
       if (!server.listening) return;
       const closed = once(server, 'close');
       server.close();
-      const ends = [...pairs].flatMap(({ target }) => (target && !target.closed ? [once(target, 'close')] : []));
+      const ends = [...pairs].map(
+        ({ target }) =>
+          new Promise<void>((resolve) => {
+            if (!target || target.closed) resolve();
+            else target.once('close', () => resolve());
+          }),
+      );
       cut();
       await Promise.all([closed, ...ends]);
     },

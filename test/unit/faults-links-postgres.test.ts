@@ -40,11 +40,12 @@ const code = (error: unknown): string =>
   error instanceof Error && 'code' in error ? String(error.code) : String(error);
 
 /**
- * The error of a statement. After a reset postgres.js must be left alone until its socket has closed: what it is given
- * before that is never sent, and neither is the next greeting of that connection.
+ * The error of a statement. After a reset postgres.js must be left alone until its socket has closed, for it loses what
+ * it is given before that; the `close` comes between the first and the second of these turns.
  */
 const failed = async (statement: PromiseLike<unknown>): Promise<string> => {
   const how = await statement.then(() => 'no error', code);
+  await new Promise(setImmediate);
   await new Promise(setImmediate);
   return how;
 };
