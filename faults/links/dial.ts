@@ -3,14 +3,32 @@ import { connect, type Socket } from 'node:net';
 /** After so many ms without an answer a target counts as one that refuses. */
 const patienceMs = 2_000;
 
-/** Connects to the first of the targets (`host:port`) that takes it; undefined when none does, or when it was aborted. */
-export async function dial(targets: readonly string[], signal: AbortSignal): Promise<Socket | undefined> {
-  for (const target of targets) {
-    if (signal.aborted) return undefined;
-    const socket = await tried(target, signal);
-    if (socket) return socket;
-  }
-  return undefined;
+/** Where a link leads. */
+export interface Targets {
+  /** `host:port`, in the order in which they take turns. */
+  to(...targets: string[]): void;
+  /** Connects to the first that takes it, beginning with the next in turn; undefined when none does, or when aborted. */
+  dial(signal: AbortSignal): Promise<Socket | undefined>;
+}
+
+export function createTargets(first: readonly string[]): Targets {
+  let targets = first;
+  let turn = 0;
+  return {
+    to(...next) {
+      targets = next;
+    },
+    async dial(signal) {
+      const start = turn % Math.max(1, targets.length);
+      turn += 1;
+      for (const target of [...targets.slice(start), ...targets.slice(0, start)]) {
+        if (signal.aborted) return undefined;
+        const socket = await tried(target, signal);
+        if (socket) return socket;
+      }
+      return undefined;
+    },
+  };
 }
 
 function tried(target: string, signal: AbortSignal): Promise<Socket | undefined> {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type ClientHttp2Session, type ServerHttp2Session } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Arms } from './arms.ts';
-import { dial } from './dial.ts';
+import { createTargets } from './dial.ts';
 import { carry } from './grpc-call.ts';
 import { openRelay, type Relay } from './relay.ts';
 
@@ -23,8 +23,7 @@ interface Session {
  */
 export async function openGrpc(arms: Arms, to: string[]): Promise<Relay> {
   const sessions = new Set<Session>();
-  let targets = to;
-  let turn = 0;
+  const targets = createTargets(to);
 
   const server = createServer({ settings, maxSessionMemory });
   server.on('connection', (socket: Socket) => void socket.setNoDelay());
@@ -36,9 +35,7 @@ export async function openGrpc(arms: Arms, to: string[]): Promise<Relay> {
 
   /** The next target in turn that takes the connection. */
   const lead = async (signal: AbortSignal): Promise<ClientHttp2Session | undefined> => {
-    const first = turn % Math.max(1, targets.length);
-    turn += 1;
-    const socket = await dial([...targets.slice(first), ...targets.slice(0, first)], signal);
+    const socket = await targets.dial(signal);
     if (!socket || socket.destroyed) return undefined;
     socket.allowHalfOpen = false;
     const session = connect('http://127.0.0.1', {
@@ -103,9 +100,7 @@ export async function openGrpc(arms: Arms, to: string[]): Promise<Relay> {
     get open() {
       return relay.open;
     },
-    to(...next) {
-      targets = next;
-    },
+    to: targets.to,
     cut() {
       const count = relay.cut();
       destroyAll();

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Link } from '../contract.ts';
-import { dial } from './dial.ts';
+import { createTargets } from './dial.ts';
 import { createConduct } from './lane.ts';
 import { createPair, type OpenTap, type Pair } from './pair.ts';
 
@@ -15,17 +15,14 @@ export async function openRelay(options: { to?: string[]; tap?: OpenTap | undefi
   const conduct = createConduct();
   const pairs = new Set<Pair>();
   const dials = new Map<Pair, AbortController>();
-  let targets = options.to ?? [];
-  let turn = 0;
+  const targets = createTargets(options.to ?? []);
   let refusing = false;
   let freezing = false;
 
   const lead = async (pair: Pair): Promise<void> => {
     const abort = new AbortController();
     dials.set(pair, abort);
-    const first = turn % Math.max(1, targets.length);
-    turn += 1;
-    const target = await dial([...targets.slice(first), ...targets.slice(0, first)], abort.signal);
+    const target = await targets.dial(abort.signal);
     dials.delete(pair);
     pair.join(target);
   };
@@ -77,9 +74,7 @@ export async function openRelay(options: { to?: string[]; tap?: OpenTap | undefi
     get open() {
       return pairs.size;
     },
-    to(...next) {
-      targets = next;
-    },
+    to: targets.to,
     cut: () => cut(),
     cutOne: (localPort) => void cut(({ target }) => target?.localPort === localPort),
     refuse() {
