@@ -1,5 +1,6 @@
 import postgres from 'postgres';
 import { answered } from './answered.ts';
+import { sockets } from './socket.ts';
 
 /** PostgreSQL's int8 is a bigint here: cursors count nanoseconds, which a number cannot hold. */
 export type Sql = postgres.Sql<{ bigint: bigint }>;
@@ -30,6 +31,8 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
     connect_timeout: Math.ceil((options.connectTimeoutMs ?? 10_000) / 1000),
     // A pause after an outage stays short: every caller has a back-off of its own.
     backoff: (retries) => Math.min(2, 0.1 * 2 ** Math.min(retries, 5)),
+    // A little before the statement's own limit, so that whoever asks again is not given the same connection.
+    ...{ socket: sockets(answerTimeoutMs * 0.95) },
     types: { bigint: postgres.BigInt },
     onnotice: (notice) => onNotice?.(`${notice['severity'] ?? 'NOTICE'}: ${notice['message'] ?? ''}`),
     connection: {

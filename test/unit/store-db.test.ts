@@ -12,7 +12,7 @@ beforeAll(async () => void (db = await freshDatabase()));
 afterAll(() => db.drop());
 
 /** The way to a server through a link that can fall silent, as when a machine between is gone. */
-async function linkTo(url: string): Promise<{ url: string; silence(): void }> {
+async function linkTo(url: string): Promise<{ url: string; silence(on?: boolean): void; reset(): void }> {
   const there = new URL(url);
   const sockets: Socket[] = [];
   let silent = false;
@@ -35,7 +35,11 @@ async function linkTo(url: string): Promise<{ url: string; silence(): void }> {
   });
   const here = new URL(url);
   here.port = String((link.address() as AddressInfo).port);
-  return { url: here.href, silence: () => void (silent = true) };
+  return {
+    url: here.href,
+    silence: (on = true) => void (silent = on),
+    reset: () => sockets.forEach((socket) => socket.resetAndDestroy()),
+  };
 }
 
 const failure = (work: Promise<unknown>): Promise<unknown> =>
@@ -86,8 +90,62 @@ test('a statement on a link that is dead is given up, and counts as unavailable'
   expect(await sql`select 1 as n`).toEqual([{ n: 1 }]);
   silence();
   const error = await failure(sql`select 2 as n`);
-  expect(error).toBeInstanceOf(NeverAnswered);
+  expect(errorCode(error)).toBe('CONNECTION_TIMEOUT');
   expect([isUnavailable(error), isRefusal(error)]).toEqual([true, false]);
+});
+
+test('a connection that never answers is given up, and the next statement has a new one', async () => {
+  const { url, silence } = await linkTo(inject('postgresUrl'));
+  const sql = openDatabase(url, { max: 1, answerTimeoutMs: 500 });
+  onTestFinished(() => sql.end({ timeout: 0 }));
+  expect(await sql`select 1 as n`).toEqual([{ n: 1 }]);
+  silence();
+  const lost = await Promise.all([failure(sql`select 2 as n`), failure(sql`select 3 as n`)]);
+  expect(lost.map(isUnavailable)).toEqual([true, true]);
+  silence(false);
+  expect(await sql`select 4 as n`).toEqual([{ n: 4 }]);
+});
+
+test('a connection that listens may be silent for as long as it likes', async () => {
+  const heard: string[] = [];
+  const { url, silence } = await linkTo(db.url);
+  const sql = openDatabase(url, { max: 2, answerTimeoutMs: 200 });
+  onTestFinished(() => sql.end({ timeout: 0 }));
+  const listener = listen(sql, ['quiet'], (channel, payload) => heard.push(channel === undefined ? 'begun' : payload));
+  await until('listening', () => heard.includes('begun'));
+  silence(false);
+  await failure(sql`select pg_sleep(0.15)`);
+  await failure(sql`select pg_sleep(0.15)`);
+  await failure(sql`select pg_sleep(0.15)`);
+  await db.sql`select pg_notify('quiet', 'still here')`;
+  await until('the notice', () => heard.includes('still here'));
+  expect(heard).toEqual(['begun', 'still here']);
+  await listener.close();
+});
+
+test('a pool of one goes on whenever its connection is reset, also when the next statement comes at once', async () => {
+  const { url, reset } = await linkTo(inject('postgresUrl'));
+  const sql = openDatabase(url, { max: 1, answerTimeoutMs: 5_000 });
+  onTestFinished(() => sql.end({ timeout: 0 }));
+  await sql`select 1`;
+  for (let round = 0; round < 30; round++) {
+    const next = failure(sql`select pg_sleep(5)`).then(async (error) => {
+      // The moment between the error of a socket and its close, and those around it.
+      for (let turn = 0; turn < round % 4; turn++) await new Promise((resolve) => setImmediate(resolve));
+      return [error, await failure(sql`select 2`)];
+    });
+    await until('the statement is under way', async () => {
+      const [row] = await db.sql`select count(*)::int as n from pg_stat_activity where query = 'select pg_sleep(5)'
+        and state = 'active'`;
+      return row?.['n'] > 0;
+    });
+    reset();
+    const [cut, following] = await next;
+    expect(isUnavailable(cut)).toBe(true);
+    if (following !== undefined) expect(isUnavailable(following)).toBe(true);
+    expect(following).not.toBeInstanceOf(NeverAnswered);
+    expect(await sql`select 3 as n`).toEqual([{ n: 3 }]);
+  }
 });
 
 test('statements made of parts, lists and helpers are as they were', async () => {
