@@ -28,7 +28,8 @@ const pin = (shell: Shell): Command =>
     .addHelpText(
       'after',
       `
-Pinned again, a repository keeps the earlier time. Records in the network never touch a pin.
+Pinned again, a repository keeps the earlier time. Records in the network never touch a pin. A knot that is pinned may be
+at a private address, which one that only records name may not.
 
 Examples:
   whorl repos pin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site

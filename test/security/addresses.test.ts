@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { LookupAddress } from 'node:dns';
 import { once } from 'node:events';
-import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { pino } from 'pino';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createNetwork, startPlc } from '../../sim/atproto/index.ts';
@@ -308,19 +309,38 @@ describe('an account', () => {
   });
 });
 
+/** A web server that ends with the test. */
+async function serve(listener: RequestListener): Promise<string> {
+  const server = createHttpServer(listener);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  });
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+test.each(['gzip', 'deflate', 'br'])('an answer that is packed is not unpacked: %s', async (encoding) => {
+  const bomb = Buffer.alloc(100 * 2 ** 20, ' ');
+  const packed =
+    encoding === 'gzip' ? gzipSync(bomb) : encoding === 'br' ? brotliCompressSync(bomb) : deflateSync(bomb);
+  const host = await serve((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': encoding }).end(packed);
+  });
+  const http = jsonHttp();
+  onTestFinished(() => http.close());
+  const before = process.memoryUsage().rss;
+  const answer = http.get(new URL(`http://${host}/xrpc/x`), { maxBytes: 2 ** 20, signal });
+  await expect(answer).rejects.toMatchObject({ kind: 'garbage' });
+  expect(process.memoryUsage().rss - before).toBeLessThan(50 * 2 ** 20);
+});
+
 describe('a redirect', () => {
   /** A server that sends everybody elsewhere. */
-  async function redirecting(status: number, location: string): Promise<string> {
-    const server = createHttpServer((_request, response) => response.writeHead(status, { location }).end());
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    onTestFinished(async () => {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    });
-    return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  }
+  const redirecting = (status: number, location: string): Promise<string> =>
+    serve((_request, response) => void response.writeHead(status, { location }).end());
 
   test.each([301, 302, 303, 307, 308])('of a server of records leads nowhere: %i', async (status) => {
     const place = await secretPlace();
