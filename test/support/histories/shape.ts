@@ -1,5 +1,5 @@
 import type { Build } from '../../../sim/buildkite/index.ts';
-import { buildsOf } from '../pipelines.ts';
+import { buildsOf, isBound } from '../pipelines.ts';
 import { buildkiteFile, type Pushed, type Spindle, type SpindleOptions } from '../spindle.ts';
 import { until } from '../until.ts';
 
@@ -40,6 +40,7 @@ export async function passes(whorl: Spindle, pushed: Pushed, job = 'ci.yml', nth
 
 export async function toFailed(whorl: Spindle, pushed: Pushed, job = 'ci.yml'): Promise<string> {
   const { id } = await built(whorl, pushed, job);
+  await isBound(pushed, job);
   whorl.ci.finish(id, 'failed');
   await pushed.shows(job, 'failed');
   return id;

@@ -39,7 +39,7 @@ export const askedShapes: readonly Shape[] = [
       await pushed.shows('ci.yml', 'cancelled');
       whorl.ci.clearFaults();
     },
-    has: ['update cancel', 'cancel:ci.yml', 'activity_task_cancel_requested', 'activity_task_canceled'],
+    has: ['update cancel', 'cancel:ci.yml', 'activity_task_cancel_requested'],
   },
   {
     name: 'cancelled-while-parked',
