@@ -50,6 +50,7 @@ export function supervise({ name, role, env, links, dir, onCrash }: MemberOption
     isReady.promise.catch(() => {});
     killedFor = undefined;
     lastLines = [];
+    const startedAt = Date.now();
     const { PATH, HOME } = process.env;
     const started = spawn(process.execPath, ['--max-semi-space-size=16', '--import', preload, main, role], {
       env: { PATH, HOME, ...env, FAULTS_CLOCK_FILE: clockFile },
@@ -76,7 +77,7 @@ export function supervise({ name, role, env, links, dir, onCrash }: MemberOption
       child = undefined;
       ended.resolve();
       if (stopping) return;
-      if (killedFor === undefined) onCrash({ process: name, at: Date.now(), code, signal, lastLines });
+      if (killedFor === undefined) onCrash({ process: name, startedAt, at: Date.now(), code, signal, lastLines });
       restart = setTimeout(start, killedFor ?? restartMs);
     });
   };

@@ -19,12 +19,14 @@ serve<ReadersControl>({
   async start(options) {
     ({ url, seed } = options);
     const events = `${url.replace(/\/$/, '')}/events`;
+    let connection = 0;
     const faithful = startReader({
       url: events,
       now: Date.now,
       redialMs: REDIAL_MS,
       maxRedialMs: REDIAL_MS,
-      onFrame: (text) => void taken.frames.push(frameOf('faithful', text)),
+      onOpen: () => void connection++,
+      onFrame: (text) => void taken.frames.push(frameOf('faithful', text, connection)),
     });
     ends.add(() => faithful.close());
     // The history that a wild reader asks for again and again would fill the memory: its repeats are left out.

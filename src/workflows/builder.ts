@@ -1,4 +1,4 @@
-import { ActivityFailure, CancellationScope, condition, isCancellation } from '@temporalio/workflow';
+import { ActivityFailure, CancellationScope, condition, isCancellation, patched } from '@temporalio/workflow';
 import { inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import { attemptOf, standing } from '../pipeline/job.ts';
 import type { Rebuild } from './contract.ts';
@@ -69,7 +69,7 @@ function build(p: Pipeline, run: JobRun, attempt: number): void {
       if ('gaveUp' in made) return speak(run, attempt, 'failed', made.gaveUp);
       if (made.doubt) doubt(p, run, attempt);
       if (made.kind === 'stopped') return;
-      bound(run, attempt, made.seen.build);
+      isBound(p, run, attempt, made.seen.build);
       run.startedAt = Date.now();
       p.epoch = observe(run, made.seen, 'notice', now(p));
     } catch (error) {
@@ -116,7 +116,7 @@ function halt(p: Pipeline, run: JobRun): void {
     if (stopped.doubt) doubt(p, run, attempt);
     if (stopped.build === undefined) return speak(run, attempt, word, reason);
 
-    bound(run, attempt, stopped.build);
+    isBound(p, run, attempt, stopped.build);
     if (await condition(over, p.durations.cancelConfirm / 2, { summary: 'the CI stops the build' }))
       return confirm(run, stopping);
     run.wantRead = true;
@@ -155,7 +155,7 @@ export function search(p: Pipeline, run: JobRun): void {
       )
       .catch(unlessUnexpected);
     if (!found?.seen) return;
-    bound(run, attempt, found.seen.build);
+    isBound(p, run, attempt, found.seen.build);
     p.epoch = observe(run, found.seen, 'notice', now(p));
   });
 }
@@ -181,7 +181,8 @@ export function sweep(p: Pipeline, run: JobRun, from: JobRun['doubts'][number]):
 /** A person ran one of our builds again inside the CI: that is the next attempt. */
 export function adopt(p: Pipeline, run: JobRun, rebuild: Rebuild): void {
   const { ref, rebuiltFrom } = rebuild;
-  if (attemptOf(run.job, rebuiltFrom) === undefined || attemptOf(run.job, ref.id) !== undefined) return;
+  if (attemptOf(run.job, ref.id) !== undefined) return;
+  if (attemptOf(run.job, rebuiltFrom) === undefined) return keepRebuild(run, rebuild);
   const work = `adopt:${run.name}:${ref.id}`;
   if (p.underWay.has(work)) return;
   run.attempts += 1;
@@ -198,9 +199,27 @@ export function adopt(p: Pipeline, run: JobRun, rebuild: Rebuild): void {
     run.stopping = null;
     run.note = 'rebuilt in the CI';
     run.startedAt = Date.now();
-    bound(run, adopted.attempt, ref.id);
+    isBound(p, run, adopted.attempt, ref.id);
     p.epoch = observe(run, adopted.seen, 'read', now(p));
   });
+}
+
+const maxRebuilds = 8;
+
+/** Its origin is ours, or it would not have come here, but the answer of its create has not: it waits for that. */
+function keepRebuild(run: JobRun, rebuild: Rebuild): void {
+  const kept = run.rebuilds ?? [];
+  if (kept.length >= maxRebuilds || kept.some(({ ref }) => ref.id === rebuild.ref.id)) return;
+  if (patched('rebuild-before-its-origin')) run.rebuilds = [...kept, rebuild];
+}
+
+/** The attempt's build is known from now on, and with it what was made from it. */
+function isBound(p: Pipeline, run: JobRun, attempt: number, build: string): void {
+  bound(run, attempt, build);
+  const waiting = run.rebuilds?.filter(({ rebuiltFrom }) => rebuiltFrom === build) ?? [];
+  if (waiting.length === 0) return;
+  run.rebuilds = run.rebuilds?.filter((rebuild) => !waiting.includes(rebuild)) ?? [];
+  for (const rebuild of waiting) adopt(p, run, rebuild);
 }
 
 function doubt(p: Pipeline, run: JobRun, attempt: number): void {

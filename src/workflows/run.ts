@@ -14,7 +14,7 @@ import {
 import { isNews } from '../pipeline/news.ts';
 import { isEnd, type Status } from '../pipeline/status.ts';
 import type { Fact, Observation } from '../pipeline/words.ts';
-import type { Kept } from './contract.ts';
+import type { Kept, Rebuild } from './contract.ts';
 import { type LogRun, newLog } from './log-run.ts';
 import type { JobInput } from './messages.ts';
 
@@ -48,6 +48,8 @@ export interface JobRun {
   doubts: { attempt: number; due: number[] }[];
   /** Failures by notice that wait for the read that explains them, by build. */
   held: Record<string, { seen: Observation; until: number }>;
+  /** What people made of a build that is not known yet. Absent in what older releases carried over. */
+  rebuilds?: Rebuild[];
   wantRead: boolean;
   /** A read of an ended job that could not be made: when to try again, and since when it is owed. */
   owed: { at: number; since: number } | null;

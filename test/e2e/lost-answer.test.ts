@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { answer, loseAnswer, rateLimited, refuse } from '../../sim/buildkite/index.ts';
+import { notices } from '../../src/workflows/messages.ts';
 import {
   boundTo,
   buildsOf,
@@ -190,5 +191,30 @@ describe('a person’s rebuild of our build', () => {
     // A new attempt begins with pending, also when the one before it was running.
     const down = before.length === 1 ? [expect.stringContaining('goes down from running to pending')] : [];
     expect(whorl.appview.problems.filter((problem) => problem.includes(pushed.rkey))).toEqual(down);
+  });
+
+  test('that is told before the workflow knows our build becomes attempt 2 as soon as it does', async () => {
+    const held = whorl.ci.hold({ route: 'create' });
+    const pushed = whorl.push(files);
+    const { build } = await held.arrived;
+    if (!build) throw new Error('the create made no build');
+    whorl.ci.advance(build.id, 'running');
+    whorl.ci.finish(build.id, 'failed');
+    const again = whorl.ci.rebuild(build.id);
+    const ref = { id: again.id, number: again.number, url: null, data: { org: again.org, pipeline: again.pipeline } };
+    // As dispatch does when the database has our build, and the create's answer was lost on its way to the workflow.
+    await pushed.handle.signal(notices, [
+      {
+        job: 'ci.yml',
+        seen: { build: again.id, status: 'pending', at: 0 },
+        rebuild: { ref, rebuiltFrom: build.id },
+      },
+    ]);
+    held.release();
+    expect(await boundTo(whorl, pushed, 2)).toBe(again.id);
+    whorl.ci.finish(again.id, 'passed');
+    await pushed.shows('ci.yml', 'success');
+    await pushed.ended();
+    expect(cancelsOf(whorl)).toEqual([]);
   });
 });

@@ -58,7 +58,7 @@ const readers = () => {
   return { ask, frames, logReads, taken };
 };
 
-test('the faithful reader comes back with its own clock, and keeps repeats too', async () => {
+test('the faithful reader comes back with its own clock, and keeps repeats too, each with its link', async () => {
   const { url, dialled } = await spindle();
   const { ask, frames, taken } = readers();
   await ask.start({ url, wild: 0, seed: 1 });
@@ -85,7 +85,11 @@ test('the faithful reader comes back with its own clock, and keeps repeats too',
     createdAt: Date.parse(createdAt),
   };
   const failed = { ...told, rkey: '3aaa', status: 'failed', error: 'exit 3', exitCode: 3 };
-  expect(frames.slice(0, 3)).toEqual([failed, failed, { ...told, rkey: '3aab', status: 'running' }]);
+  expect(frames.slice(0, 3)).toEqual([
+    { ...failed, connection: 1 },
+    { ...failed, connection: 2 },
+    { ...told, connection: 2, rkey: '3aab', status: 'running' },
+  ]);
   expect(frames[3]?.status).toMatch(/^unreadable/);
 });
 

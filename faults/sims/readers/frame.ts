@@ -16,7 +16,7 @@ const shape = z.object({
 });
 
 /** A frame of `/events` as it is kept. One that nobody could read becomes a status of no pipeline, with its text. */
-export function frameOf(reader: string, text: string): Frame {
+export function frameOf(reader: string, text: string, connection?: number): Frame {
   const at = Date.now();
   const strange = (why: string): Frame => ({
     reader,
@@ -38,6 +38,7 @@ export function frameOf(reader: string, text: string): Frame {
   if (Number.isNaN(created)) return strange('createdAt is no time');
   return {
     reader,
+    ...(connection === undefined ? {} : { connection }),
     at,
     rkey,
     knot: uri.knot,
