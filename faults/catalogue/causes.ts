@@ -3,6 +3,7 @@
  */
 import type { CiFault, World } from '../contract.ts';
 import type { Draws } from '../random.ts';
+import { pause } from './during.ts';
 import { patienceMs, type Cause } from './points.ts';
 
 /** One of the pipelines that were pushed lately. */
@@ -12,10 +13,24 @@ export const recent = (world: World, roll: Draws) => roll.late(world.pushes.slic
 export const older = (world: World, roll: Draws) =>
   roll.late(world.pushes.slice(0, Math.max(1, world.pushes.length - 15)));
 
-export const cancels: Cause = async (world, roll) => {
-  await world.ask('cancel', recent(world, roll).id, undefined);
-  return undefined;
-};
+/** Does something to the newest pipeline, and again to the newest one then: some end before it comes to them. */
+const tries =
+  (act: (world: World, roll: Draws, newest: World['pushes'][number]) => Promise<unknown>): Cause =>
+  async (world, roll, waiting) => {
+    for (let left = 6; left > 0 && waiting(); left -= 1) {
+      const newest = world.pushes.at(-1);
+      if (newest) await act(world, roll, newest);
+      await pause(world, 700);
+    }
+    return undefined;
+  };
+
+export const cancels = tries((world, _, { id }) => world.ask('cancel', id, undefined));
+
+/** Somebody reads the log of a job that has just begun. */
+export const readsLog = tries((world, roll, { knot, rkey, jobs }) =>
+  world.readers.readLog({ knot, rkey, job: roll.of(jobs) }, patienceMs, false),
+);
 
 export const reruns: Cause = async (world, roll) => {
   const { id, jobs } = older(world, roll);
@@ -26,13 +41,6 @@ export const reruns: Cause = async (world, roll) => {
 /** A person rebuilds one of our builds at the CI. */
 export const rebuilds: Cause = async (world, roll) => {
   await world.ci.person('rebuild', roll.real());
-  return undefined;
-};
-
-/** Somebody reads the log of a job that has just begun. */
-export const readsLog: Cause = async (world, roll) => {
-  const { knot, rkey, jobs } = recent(world, roll);
-  await world.readers.readLog({ knot, rkey, job: roll.of(jobs) }, patienceMs, false);
   return undefined;
 };
 
@@ -54,5 +62,5 @@ const whileCi =
 
 export const losesAnswers = whileCi({ kind: 'answer-lost', share: 0.5 });
 
-/** Then searches find nothing for a while, though the build is there. */
-export const losesAnswersAndLags = whileCi({ kind: 'answer-lost', share: 0.5 }, { kind: 'index-lag', ms: 6_000 });
+/** Searches find nothing for so long that the build is created again, and then that there are two. */
+export const losesAnswersAndLags = whileCi({ kind: 'answer-lost', share: 0.4 }, { kind: 'index-lag', ms: 20_000 });

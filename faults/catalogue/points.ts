@@ -5,8 +5,15 @@ import { pause } from './during.ts';
 /** How long a point is waited for, ms. */
 export const patienceMs = 10_000;
 
-/** Makes that happen what a point is in, and gives what ends it, if it has to be ended. */
-export type Cause = (world: World, roll: Draws) => Promise<(() => Promise<unknown>) | undefined>;
+/**
+ * Makes that happen what a point is in, and gives what ends it, if it has to be ended. `waiting`: whether anybody still
+ * waits for it.
+ */
+export type Cause = (
+  world: World,
+  roll: Draws,
+  waiting: () => boolean,
+) => Promise<(() => Promise<unknown>) | undefined>;
 
 /** A place in a conversation of one role's processes. */
 export interface Moment {
@@ -16,6 +23,8 @@ export interface Moment {
   match: RegExp;
   /** Default: it happens by itself, all the time. */
   cause?: Cause;
+  /** Default 10 s. */
+  patienceMs?: number;
 }
 
 export type LinkKind = 'postgres' | 'temporal' | 'ci';
@@ -35,7 +44,7 @@ export async function waitAt(
   world: World,
   kind: LinkKind,
   when: Point['when'],
-  { role, match, cause }: Moment,
+  { role, match, cause, patienceMs: patience = patienceMs }: Moment,
   roll: Draws,
   decide: (hit: Hit) => Fate,
   what: Point['what'] = kind === 'postgres' ? 'write' : 'call',
@@ -50,15 +59,17 @@ export async function waitAt(
       return decide(first);
     });
   });
+  let over = false;
   let end: (() => Promise<unknown>) | undefined;
   let failed: Error | undefined;
-  const caused = cause?.(world, roll).then(
+  const caused = cause?.(world, roll, () => !first && !over && !world.signal.aborted).then(
     (undo) => (end = undo),
     (error: unknown) => (failed = error instanceof Error ? error : new Error(String(error))),
   );
   try {
-    await Promise.race([...armed.map(({ hit }) => hit), pause(world, patienceMs)]);
+    await Promise.race([...armed.map(({ hit }) => hit), pause(world, patience)]);
   } finally {
+    over = true;
     for (const one of armed) one.disarm();
     await caused;
     await end?.();

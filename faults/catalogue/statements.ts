@@ -5,6 +5,9 @@
 import { cancels, losesAnswersAndLags, readsLog, rebuilds, reruns } from './causes.ts';
 import type { Moment } from './points.ts';
 
+/** For what follows only after all the searches for a lost answer, ms. */
+const longMs = 35_000;
+
 export const statements: readonly Moment[] = [
   { name: 'triggers and the cursor', role: 'ingest', match: /insert into triggers\b/ },
   { name: 'a webhook', role: 'ingest', match: /insert into deliveries\b/ },
@@ -21,10 +24,17 @@ export const statements: readonly Moment[] = [
     role: 'worker',
     match: /update attempts set posts = posts \+ 1/,
     cause: losesAnswersAndLags,
+    patienceMs: longMs,
   },
   { name: 'a search in vain', role: 'worker', match: /update builds set looks\b/, cause: losesAnswersAndLags },
   { name: 'a build bound', role: 'worker', match: /update attempts set build\b/ },
-  { name: 'an extra build', role: 'worker', match: /update builds set extra_since\b/, cause: losesAnswersAndLags },
+  {
+    name: 'an extra build',
+    role: 'worker',
+    match: /update builds set extra_since\b/,
+    cause: losesAnswersAndLags,
+    patienceMs: longMs,
+  },
   { name: 'a second attempt', role: 'worker', match: /attempt, run_key, command\)/, cause: reruns },
   { name: 'no more POSTs', role: 'worker', match: /attempt, run_key, cancel_asked_at\)/, cause: cancels },
   { name: 'an epoch claimed', role: 'worker', match: /update reopenings set token\b/, cause: reruns },
