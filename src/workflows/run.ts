@@ -162,7 +162,8 @@ export function observe(
   }
   if (known && meaning.word.epoch > known.epoch) run.startedAt = now;
   run.job = hear(run.job, seen.build, meaning.word);
-  delete run.held[seen.build];
+  // An older notice that comes late explains no failure.
+  if (from === 'read' || isEnd(seen.status)) delete run.held[seen.build];
   run.words += 1;
   run.heardAt = now;
   return Math.max(epoch, meaning.word.epoch);

@@ -44,6 +44,17 @@ describe('a failure that only a read can explain', () => {
     bound(run, 1, 'b1');
     expect(run.wantRead).toBe(true);
   });
+
+  test('is not forgotten for an older notice that comes after it', () => {
+    const run = newRun({ name: 'ci.yml' }, 0, 1_000);
+    observe(run, failed, 'notice', at(100));
+    observe(run, { build: 'b1', status: 'running', at: 0 }, 'notice', at(110));
+    bound(run, 1, 'b1');
+    expect(run.wantRead).toBe(true);
+    observe(run, { build: 'b1', status: 'failed', at: 5_000 }, 'read', at(120));
+    expect(run.held).toEqual({});
+    expect(standing(run.job).status).toBe('failed');
+  });
 });
 
 test('what an earlier attempt does asks for nothing any more', () => {
