@@ -60,7 +60,7 @@ export const directions = {
 /** Files of `providers` that do no I/O, nor import one that does: what ingest and server may use of a provider. */
 const pureProviderFile =
   /^providers\/(?:.+\/)?(?:plan|planners|webhook|webhooks|provider|errors|state|steps|wire|line|ansi|log-format)\.ts$/;
-const outside = ['sim', 'test', 'demo', 'bench', 'scripts'];
+const outside = ['sim', 'test', 'demo', 'bench', 'faults', 'fuzz', 'scripts'];
 
 /**
  * The area of a file by its path from the root of the repository, or undefined outside of the table.

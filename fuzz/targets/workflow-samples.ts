@@ -161,6 +161,7 @@ export const yamlBombs: readonly string[] = [
   `${head}text: "${'a '.repeat(60_000)}"\n`,
   `${head}text: ${'1'.repeat(100_000)}\n`,
   `${head}list: [${'1,'.repeat(5_000)}]\n`,
+  `${head}x:\n  ${'? '.repeat(600)}`,
   `${head}${'# \n'.repeat(20_000)}`,
   `${head}${'---\n'.repeat(3_000)}`,
   `${head}${lines(40_000, (n) => `${n.toString(36)}:\n`)}`,

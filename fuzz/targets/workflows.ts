@@ -36,6 +36,7 @@ export const workflowsTarget: Target = {
     const job = planJob('ci.yml', raw, known);
     if (job.refusal !== undefined) {
       expect(job.target === undefined && job.refusal !== '', () => 'a refusal with a target');
+      expect(job.refusal.length <= 502, () => `a refusal of ${job.refusal.length} characters`);
       return;
     }
     expect(

@@ -6,6 +6,7 @@ import type { Json } from '../providers/provider.ts';
 import { insertPipeline, type NewPipeline } from '../store/pipelines.ts';
 import { askForListing } from '../store/accounts.ts';
 import { factsOf } from '../store/access.ts';
+import { isBadValue } from '../store/db.ts';
 import { holdTrigger, type OpenTrigger, refuseTrigger, settleTrigger } from '../store/work.ts';
 import type { DispatchDeps } from './dispatch-deps.ts';
 import type { JobInput, PipelineInput } from '../workflows/messages.ts';
@@ -44,14 +45,26 @@ export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Pro
 
   const planned = planJobs(neutral(row, trigger), deps.planners);
   const pipeline = newPipeline(id, row, trigger, planned);
-  await insertPipeline(sql, pipeline);
+  try {
+    await insertPipeline(sql, pipeline);
+  } catch (error) {
+    // It would refuse the same tomorrow, and nobody would know why nothing comes of the push.
+    if (!isBadValue(error)) throw error;
+    return settle('refused', `PostgreSQL cannot store what the event says: ${error.message}`);
+  }
   await deps.engine.start(inputFor(deps, id, planned.map(jobInput(deps))), {
     ...pipeline,
     did,
     repo: name,
   });
-  return settle('started', null);
+  return settle('started', leftOut(trigger));
 }
+
+/** Workflow files that no job was made of. */
+const leftOut = ({ dropped }: PipelineTrigger): string | null =>
+  dropped === 0
+    ? null
+    : `${dropped} of its workflow files ${dropped === 1 ? 'was' : 'were'} left out: without a name, or with one of more than 255 characters.`;
 
 /** Not knowing is not a no: the trigger waits for a record that may be late, and is judged again when one comes. */
 async function notServed(

@@ -28,6 +28,9 @@ const maxFile = 256 * 1024;
 /** All files of one trigger together: while they are planned, nothing else is. */
 const maxFiles = 1024 * 1024;
 
+/** A reason may quote the file, and is a status, a line of a log and part of a workflow's input. */
+const maxRefusal = 500;
+
 /** Plans every workflow file of a trigger on its own: one that is wrong does not hold up the others. */
 export function planJobs(trigger: Trigger, planners: Record<string, Planner>): PlannedJob[] {
   let size = 0;
@@ -41,7 +44,11 @@ export function planJobs(trigger: Trigger, planners: Record<string, Planner>): P
 
 /** The first key under `tack:` picks the provider, word for word as tack reads it; `engine:` and `when:` are the forge's. */
 export function planJob(name: string, raw: string, planners: Record<string, Planner>): PlannedJob {
-  const refuse = (refusal: string, provider: string | null = null): PlannedJob => ({ name, provider, refusal });
+  const refuse = (refusal: string, provider: string | null = null): PlannedJob => ({
+    name,
+    provider,
+    refusal: refusal.length > maxRefusal ? `${refusal.slice(0, maxRefusal).toWellFormed()} …` : refusal,
+  });
   const known = Object.keys(planners).join(', ');
 
   if (raw.length > maxFile)

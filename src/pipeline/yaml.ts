@@ -1,4 +1,4 @@
-import { type Document, isScalar, parseDocument, visit } from 'yaml';
+import { type Document, isAlias, isCollection, isNode, isScalar, parseDocument, visit } from 'yaml';
 
 /** Nobody nests a workflow file so deeply by hand; the parser gives up at about as much. */
 const tooDeep = 'it is nested too deeply';
@@ -16,8 +16,8 @@ export function readYaml(raw: string): { document: Document } | { problem: strin
     const [broken] = document.errors;
     if (broken?.message.includes('call stack')) return { problem: tooDeep };
     if (broken) return { problem: `${firstLine(broken.message)} ${placeOf(raw, broken.pos[0])}` };
-    const double = doubleKey(document);
-    return double === undefined ? { document } : { problem: `Map keys must be unique ${placeOf(raw, double)}` };
+    const key = badKey(document);
+    return key === undefined ? { document } : { problem: `${key.problem} ${placeOf(raw, key.at)}` };
   } catch (error) {
     return { problem: error instanceof RangeError ? tooDeep : firstLine(messageOf(error)) };
   } finally {
@@ -34,17 +34,31 @@ export function valueOf(document: Document): { value: unknown } | { problem: str
   }
 }
 
-/** Where the first key stands that its mapping has already. */
-function doubleKey(document: Document): number | undefined {
-  let found: number | undefined;
+/**
+ * The first key that its mapping has already, or that is no text but a collection. Such a key is written out as text where
+ * a value is made of it, with all the keys in it, and each of those again: 600 of them in one another, in a file of a
+ * kilobyte, take minutes.
+ */
+function badKey(document: Document): { at: number; problem: string } | undefined {
+  let found: { at: number; problem: string } | undefined;
+  /** Names of collections, so that an alias of one is known; they come before it. */
+  const named = new Set<string>();
   visit(document, {
-    Map(_key, { items }) {
+    Node(_key, node) {
+      if (isAlias(node) || node.anchor === undefined) return;
+      if (isCollection(node)) named.add(node.anchor);
+      else named.delete(node.anchor);
+    },
+    Map(_key, { anchor, items }) {
+      if (anchor !== undefined) named.add(anchor);
       const keys = new Set<unknown>();
       for (const { key } of items) {
-        if (!isScalar(key)) continue;
-        if (keys.has(key.value)) found = key.range?.[0] ?? 0;
+        const at = isNode(key) ? (key.range?.[0] ?? 0) : 0;
+        if (isCollection(key) || (isAlias(key) && named.has(key.source))) {
+          found = { at, problem: 'A key must be a text, and not a list or a mapping' };
+        } else if (isScalar(key) && keys.has(key.value)) found = { at, problem: 'Map keys must be unique' };
         if (found !== undefined) return visit.BREAK;
-        keys.add(key.value);
+        if (isScalar(key)) keys.add(key.value);
       }
       return undefined;
     },

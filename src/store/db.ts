@@ -65,6 +65,9 @@ export function isRefusal(error: unknown): boolean {
   return /^(?:22|23|54)[0-9A-Z]{3}$/.test(errorCode(error) ?? '');
 }
 
+/** A value itself is at fault (22: data, 54: limits), and not how it stands to other rows. */
+export const isBadValue = (error: unknown): error is Error => /^(?:22|54)[0-9A-Z]{3}$/.test(errorCode(error) ?? '');
+
 const clientCodes = new Set([
   'CONNECT_TIMEOUT',
   'CONNECTION_TIMEOUT',

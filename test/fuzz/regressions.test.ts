@@ -5,6 +5,8 @@ import { skewOf, startOf } from '../../src/ingest/knot-clock.ts';
 import { toTrigger } from '../../src/ingest/knot-trigger.ts';
 import { allows } from '../../src/allow.ts';
 import { loadConfig } from '../../src/config/index.ts';
+import { planJob, planJobs } from '../../src/pipeline/plan.ts';
+import { planners } from '../../src/providers/planners.ts';
 import { planBuildkite } from '../../src/providers/buildkite/plan.ts';
 import { observe } from '../../src/providers/buildkite/state.ts';
 import { stepsOf } from '../../src/providers/buildkite/steps.ts';
@@ -93,4 +95,26 @@ test('the rules that people write are taken, and match the longest names there a
 test('a slug that is longer than any is refused, since rules of globs are matched against it', () => {
   const planned = planBuildkite({ org: 'acme' })({ pipeline: 'a'.repeat(201) });
   expect(planned).toEqual({ ok: false, reason: expect.stringContaining('is longer than any slug') });
+});
+
+test('a workflow file whose keys are mappings in one another is refused at once, and its reason is short', () => {
+  const [job] = planJobs(
+    {
+      knot: 'knot.example',
+      rkey: '3n2rsm36hgg22',
+      kind: 'push',
+      repo: { did: 'did:plc:a', name: 'demo' },
+      commit: 'c'.repeat(40),
+      branch: 'main',
+      workflows: [{ name: 'ci.yml', raw: `tack: { fake: {} }\nx:\n  ${'? '.repeat(600)}` }],
+    },
+    planners({}),
+  );
+  expect(job?.refusal).toMatch(/A key must be a text, and not a list or a mapping at line 3/);
+});
+
+test('a reason that quotes a workflow file is cut', () => {
+  const job = planJob('ci.yml', `tack: { ${'🧶'.repeat(100_000)}: {} }`, planners({}));
+  expect(job.refusal?.length).toBeLessThanOrEqual(502);
+  expect(job.refusal?.isWellFormed()).toBe(true);
 });
