@@ -13,36 +13,34 @@ export const recent = (world: World, roll: Draws) => roll.late(world.pushes.slic
 export const older = (world: World, roll: Draws) =>
   roll.late(world.pushes.slice(0, Math.max(1, world.pushes.length - 15)));
 
-/** Does something to the newest pipeline, and again to the newest one then: some end before it comes to them. */
+/** Does something as long as it is waited for, a few times: much of it comes too early or too late. */
 const tries =
-  (act: (world: World, roll: Draws, newest: World['pushes'][number]) => Promise<unknown>): Cause =>
+  (act: (world: World, roll: Draws) => Promise<unknown>): Cause =>
   async (world, roll, waiting) => {
     for (let left = 6; left > 0 && waiting(); left -= 1) {
-      const newest = world.pushes.at(-1);
-      if (newest) await act(world, roll, newest);
+      if (world.pushes.length > 0) await act(world, roll);
       await pause(world, 700);
     }
     return undefined;
   };
 
-export const cancels = tries((world, _, { id }) => world.ask('cancel', id, undefined));
+const newest = (world: World, roll: Draws) => roll.of(world.pushes.slice(-1));
+
+export const cancels = tries((world, roll) => world.ask('cancel', newest(world, roll).id, undefined));
 
 /** Somebody reads the log of a job that has just begun. */
-export const readsLog = tries((world, roll, { knot, rkey, jobs }) =>
-  world.readers.readLog({ knot, rkey, job: roll.of(jobs) }, patienceMs, false),
-);
+export const readsLog = tries((world, roll) => {
+  const { knot, rkey, jobs } = newest(world, roll);
+  return world.readers.readLog({ knot, rkey, job: roll.of(jobs) }, patienceMs, false);
+});
 
-export const reruns: Cause = async (world, roll) => {
+export const reruns = tries((world, roll) => {
   const { id, jobs } = older(world, roll);
-  await world.ask('rerun', id, roll.of(jobs));
-  return undefined;
-};
+  return world.ask('rerun', id, roll.of(jobs));
+});
 
 /** A person rebuilds one of our builds at the CI. */
-export const rebuilds: Cause = async (world, roll) => {
-  await world.ci.person('rebuild', roll.real());
-  return undefined;
-};
+export const rebuilds = tries((world, roll) => world.ci.person('rebuild', roll.real()));
 
 const whileCi =
   (...faults: CiFault[]): Cause =>
