@@ -45,10 +45,15 @@ function run(what: ServerCommand, started?: (pid: number) => void): Promise<stri
   });
 }
 
-/** What the server said last, since the log may be removed with everything else. */
+/**
+ * What the server said last, since the log may be removed with everything else; and an error before that, since a server
+ * written in Go says it above a long stack.
+ */
 function logTail(): string {
   try {
-    return readFileSync(job.logFile, 'utf8').trimEnd().split('\n').slice(-8).join('\n');
+    const lines = readFileSync(job.logFile, 'utf8').trimEnd().split('\n').slice(-200);
+    const errors = lines.slice(0, -8).filter((line) => /"level":"(?:ERROR|FATAL)"|^panic:/.test(line));
+    return [...errors.slice(-2), ...lines.slice(-8)].join('\n');
   } catch {
     return '';
   }

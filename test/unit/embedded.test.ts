@@ -13,7 +13,7 @@ import postgres from 'postgres';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { withFreePorts } from '../../src/embedded/ports.ts';
 import { startPostgres } from '../../src/embedded/postgres.ts';
-import { StartError } from '../../src/embedded/supervise.ts';
+import { StartError, supervise } from '../../src/embedded/supervise.ts';
 import { findTemporal } from '../../src/embedded/temporal-binary.mjs';
 import { startTemporal } from '../../src/embedded/temporal.ts';
 import { unreachable } from '../../src/embedded/users.ts';
@@ -228,6 +228,28 @@ describe('a port that another process takes in between', () => {
     });
     expect(tried).toHaveLength(3);
     expect(port).toBe(tried.at(-1));
+  });
+
+  test('is told also when a long stack stands below it', async () => {
+    const dir = await temporaryDir();
+    const server = await supervise('a server', {
+      server: {
+        command: process.execPath,
+        args: [
+          '-e',
+          `console.log('{"level":"ERROR","error":"bind: address already in use"}'); throw new Error('\\n'.repeat(30))`,
+        ],
+        cwd: dir,
+      },
+      stopSignal: 'SIGTERM',
+      graceMs: 1_000,
+      logFile: path.join(dir, 'server.log'),
+      removeAtEnd: [],
+    });
+    expect(await server.ended).toMatchObject({
+      reason: 'exit code 1',
+      log: expect.stringContaining('address already in use'),
+    });
   });
 
   test('is an error when it happens five times', async () => {
