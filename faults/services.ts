@@ -66,7 +66,7 @@ export async function startDatabase(dir: string, moved: (address: string) => voi
     async terminate() {
       const rows = await sql<{ pid: number }[]>`
         select pid, pg_terminate_backend(pid) from pg_stat_activity
-        where application_name like 'whorl%' and (state <> 'idle' or query ~* '^(insert|with|update)')
+        where application_name like 'whorl%' and (state <> 'idle' or query ~* '^\\s*(insert|with|update)')
         order by random() limit 8`;
       return rows.length;
     },

@@ -6,6 +6,7 @@ import { jsonHttp } from '../clients/http.ts';
 import { identityClient } from '../clients/identity.ts';
 import { hostPace, type Pace, type PaceSettings } from '../clients/pace.ts';
 import { pdsClient } from '../clients/pds.ts';
+import { readTime } from '../store/cursors.ts';
 import { accountMoved, type DueAccount, dueAccounts, listingFailed } from '../store/accounts.ts';
 import type { Sql } from '../store/db.ts';
 import { listen } from '../store/listen.ts';
@@ -164,8 +165,9 @@ function startBackfill(deps: BackfillDeps, lease: Lease): Running {
     hostOf: identity.known,
     signal,
     async work(account, enter) {
-      const began = new Date();
+      let began = new Date();
       try {
+        began = new Date(await readTime(sql));
         await list(account, enter);
       } catch (error) {
         if (signal.aborted) return;

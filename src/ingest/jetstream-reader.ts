@@ -4,6 +4,7 @@ import { allDueSoon } from '../store/accounts.ts';
 import { placeCursor, readCursor } from '../store/cursors.ts';
 import type { Sql } from '../store/db.ts';
 import type { Refused } from '../store/refused.ts';
+import { databaseClock } from './database-clock.ts';
 import { interestingAccounts } from './interesting.ts';
 import { aboutWork, applyWork, type Work, workOf } from './jetstream-apply.ts';
 import { advance, missingMs, placeOf, subscribeUrl } from './jetstream-place.ts';
@@ -71,6 +72,7 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
   const signal = AbortSignal.any([stopped.signal, lease.signal]);
   const over = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   const interesting = interestingAccounts(sql, log);
+  const clock = databaseClock(sql);
   let place = 0;
   let leaving = false;
   let idle: NodeJS.Timeout | undefined;
@@ -85,6 +87,7 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
     source,
     lease,
     log,
+    now: clock.now,
     saveMs: settings.saveMs,
     // in the order of arrival, and each whole before the next
     batchFrames: 1,
@@ -123,10 +126,10 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
   /** Where to start. Without a cursor that is now, and stored before anything comes, so that a crash loses nothing. */
   const findStart = async (): Promise<Start> => {
     await interesting.load();
-    const stored = await readCursor(sql, source);
-    const found = placeOf(stored?.position, Date.now());
+    const [stored] = await Promise.all([readCursor(sql, source), clock.ask()]);
+    const found = placeOf(stored?.position, clock.now());
     if ('at' in found) return { from: found.at, fresh: false };
-    const from = BigInt(Date.now()) * 1_000_000n;
+    const from = BigInt(Math.floor(clock.now())) * 1_000_000n;
     const about = stored?.position === undefined ? {} : { cursor: `${stored.position}` };
     log[stored ? 'warn' : 'info'](about, `reading the jetstream from now: ${found.problem}`);
     await allDueSoon(sql);
@@ -161,7 +164,7 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
       url: subscribeUrl(url, cursor),
 
       async onOpen() {
-        const openedAt = Date.now();
+        const openedAt = Math.floor(clock.now());
         connection = { openedAt, behind: false };
         stats.host = host;
         log.info({ host, cursor: `${cursor}` }, 'reading the jetstream');
@@ -183,7 +186,7 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
           missing(late);
           writer.push(bytes, { kind: 'gap' }, reached);
         }
-        connection.behind = event.time < BigInt(now - 60_000) * 1_000_000n;
+        connection.behind = event.time < BigInt(Math.floor(now) - 60_000) * 1_000_000n;
         reached = advance(reached, event.time, now);
         if (reached > from) stampedBy = url;
 
@@ -217,6 +220,7 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
     log,
     settings,
     stats,
+    now: clock.now,
     async next() {
       const start = await insist('finding where to start', findStart);
       return start && connect(start);
@@ -224,8 +228,8 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
     async onEnd(ended: Ended | undefined) {
       clearTimeout(idle);
       // what is silent for that long counts as dead, so before that it was not
-      const surelyAt = Date.now() - settings.readDeadlineMs;
-      if (ended?.opened && !connection.behind && surelyAt > connection.openedAt) completeAt = surelyAt;
+      const surelyAt = clock.now() - settings.readDeadlineMs;
+      if (ended?.opened && !connection.behind && surelyAt > connection.openedAt) completeAt = Math.floor(surelyAt);
       await Promise.race([over, writer.settle()]);
       if (leaving || ended?.frames === 0) place++;
       leaving = false;

@@ -7,6 +7,7 @@ import type { Sql } from '../store/db.ts';
 import { intake, type IncomingTrigger } from '../store/intake.ts';
 import type { Refused } from '../store/refused.ts';
 import type { WantedKnot } from '../store/repos.ts';
+import { databaseClock } from './database-clock.ts';
 import { advance, rewound, skewOf, startOf } from './knot-clock.ts';
 import { toTrigger } from './knot-trigger.ts';
 import { eventsUrl } from './knot-url.ts';
@@ -69,6 +70,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
   const stopped = new AbortController();
   const signal = AbortSignal.any([stopped.signal, lease.signal]);
   const over = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  const clock = databaseClock(sql);
   let since: Date | undefined;
   let pinned = options.wanted()?.pinned ?? false;
   let skew = 0;
@@ -82,6 +84,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
     source,
     lease,
     log,
+    now: clock.now,
     saveMs: settings.saveMs,
     batchFrames: 100,
     async store(triggers, position) {
@@ -108,8 +111,8 @@ export function knotReader(options: ReaderOptions): KnotReader {
         continue;
       }
       try {
-        const stored = await readCursor(sql, source);
-        const begin = startOf(wanted.since, { now: Date.now(), skew });
+        const [stored] = await Promise.all([readCursor(sql, source), clock.ask()]);
+        const begin = startOf(wanted.since, { now: clock.now(), skew });
         since = stored?.since;
         if (stored?.position === undefined || !since || wanted.since < since) {
           const at = stored?.position !== undefined && stored.position < begin ? stored.position : begin;
@@ -162,7 +165,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
       guard: options.guard,
 
       async onOpen(date) {
-        skew = skewOf(date, Date.now());
+        skew = skewOf(date, clock.now());
         log.info({ cursor: `${start.cursor}`, skew }, 'reading the knot');
         if (start.place && !(await placeStart(start.place))) reading.restart();
         else quiet?.refresh();
@@ -190,6 +193,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
     log,
     settings,
     stats,
+    now: clock.now,
     async next() {
       const start = more ?? (await findStart());
       more = undefined;

@@ -2,6 +2,7 @@ import { AccountInactive, ClientError } from '../clients/error.ts';
 import type { Page, Pds } from '../clients/pds.ts';
 import { NSID } from '../forges/tangled/nsid.ts';
 import { parseRecord } from '../forges/tangled/record.ts';
+import { readTime } from '../store/cursors.ts';
 import type { DueAccount } from '../store/accounts.ts';
 import { isRefusal, type Sql } from '../store/db.ts';
 import type { Held } from '../store/leases.ts';
@@ -43,7 +44,7 @@ export async function listAccount(
 ): Promise<void> {
   const { sql, held, pds } = deps;
   const { did, listedRev } = account;
-  const began = new Date();
+  const began = new Date(await readTime(sql));
   const rev = await pds.latestRev(origin, did, signal);
   if (listedRev !== null && rev < listedRev) {
     const message = `${new URL(origin).host} shows ${did} as it was at ${rev}, and showed ${listedRev} before`;

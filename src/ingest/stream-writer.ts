@@ -17,6 +17,8 @@ export type WriterOptions<T> = {
   source: string;
   lease: Lease;
   log: Logger;
+  /** ms since 1970: no cursor is kept that is later */
+  now(): number;
   /** how often the cursor alone is saved */
   saveMs: number;
   /** frames that are stored together at most */
@@ -104,7 +106,7 @@ export function streamWriter<T>(options: WriterOptions<T>): Writer<T> {
     const all = items.flatMap(({ what }) => (what === undefined ? [] : [what]));
     try {
       return await insist('storing events', async () => {
-        const to = position(last.reached, Date.now());
+        const to = position(last.reached, options.now());
         const stored = await (all.length > 0 ? options.store(all, to) : move(to));
         done = last.reached > done ? last.reached : done;
         if (stored.moved !== 'not yet') saved = last.reached > saved ? last.reached : saved;
@@ -153,7 +155,7 @@ export function streamWriter<T>(options: WriterOptions<T>): Writer<T> {
       saveIsDue = false;
       const to = queue.length === 0 ? seen : done;
       if (to <= saved) return;
-      const stored = await move(position(to, Date.now()));
+      const stored = await move(position(to, options.now()));
       saved = to;
       heed(stored);
     });

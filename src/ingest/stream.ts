@@ -39,6 +39,8 @@ export type StreamOptions = {
   log: Logger;
   settings: StreamSettings;
   stats: StreamStats;
+  /** ms since 1970 */
+  now(): number;
   /** Waits for whatever the next connection needs; undefined only when the stream is over. */
   next(): Promise<Connection | undefined>;
   /** A connection is over; the next one is made after this. `ended` is undefined after a `restart`. */
@@ -67,7 +69,7 @@ export function stream(options: StreamOptions): Stream {
     const { pingMs, readDeadlineMs, dialTimeoutMs } = settings;
     const onFrame = (bytes: Buffer): void => {
       stats.frames++;
-      stats.lastFrameAt = Date.now();
+      stats.lastFrameAt = options.now();
       connection.onFrame(bytes, stats.lastFrameAt);
     };
     try {

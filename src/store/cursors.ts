@@ -7,6 +7,12 @@ export type Cursor = {
   since: Date | undefined;
 };
 
+/** What time it is for the database, in ms since 1970. */
+export async function readTime(sql: Sql): Promise<number> {
+  const [row] = await sql<[{ ms: number }]>`select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms`;
+  return row.ms;
+}
+
 /** Undefined when this source was never read, or was forgotten. */
 export async function readCursor(sql: Sql, source: string): Promise<Cursor | undefined> {
   const [row] = await sql<{ position: bigint | null; since: Date | null }[]>`

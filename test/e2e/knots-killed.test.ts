@@ -1,9 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { pathToFileURL } from 'node:url';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { type KnotSim, startKnot } from '../../sim/knot/knot.ts';
+import { tidAt } from '../../src/forges/tangled/tid.ts';
 import { readCursor } from '../../src/store/cursors.ts';
 import { pinRepo } from '../../src/store/repos.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
@@ -32,10 +36,10 @@ afterEach(async () => {
 });
 
 /** An ingest process of its own; resolves when it is one of those that share the knots. */
-async function startProcess(): Promise<{ child: ChildProcess; owner: string }> {
+async function startProcess(env: Record<string, string> = {}): Promise<{ child: ChildProcess; owner: string }> {
   const owner = randomUUID();
   const child = spawn(process.execPath, [path.join(import.meta.dirname, '../support/ingest-process.ts')], {
-    env: { ...process.env, DATABASE_URL: db.url, OWNER: owner, TTL_MS: `${ttlMs}` },
+    env: { ...process.env, DATABASE_URL: db.url, OWNER: owner, TTL_MS: `${ttlMs}`, ...env },
     stdio: ['pipe', 'inherit', 'inherit'],
   });
   children.push(child);
@@ -114,3 +118,34 @@ test('a process that is told to end gives its knots to another within a second',
   await allStored();
   expect(await rkeys()).toEqual(pipelines());
 });
+
+test.each([
+  { what: 'an hour behind', hours: -1 },
+  { what: 'an hour ahead', hours: 1 },
+])(
+  'a process whose clock is $what, and is set right later, starts what is pushed, and nothing that is too old',
+  async ({ hours }) => {
+    const dir = await mkdtemp(path.join(tmpdir(), 'whorl-clock-'));
+    onTestFinished(() => rm(dir, { recursive: true }));
+    const clock = path.join(dir, 'clock');
+    const preload = pathToFileURL(path.join(import.meta.dirname, '../../faults/clock-preload.mjs')).href;
+    await writeFile(clock, `${hours * 3_600_000}`);
+    const old = tidAt((BigInt(Date.now()) - 20n * 60_000n) * 1_000_000n);
+    knot.push({ repo, workflows, rkey: old });
+
+    const a = await startProcess({ NODE_OPTIONS: `--import=${preload}`, FAULTS_CLOCK_FILE: clock });
+    await heldBy(a.owner);
+    push(2);
+    await allStored();
+    await writeFile(clock, '0');
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    push(2);
+    await allStored();
+
+    const rows = await db.sql<{ rkey: string; state: string; off: number }[]>`
+    select rkey, state, abs(extract(epoch from received_at - event_at))::float8 as off from triggers order by id`;
+    expect(rows.map(({ rkey, state }) => (rkey === old ? 'old' : state))).toEqual(['old', 'new', 'new', 'new', 'new']);
+    expect(rows[0]?.state).toBe('early');
+    for (const { off } of rows.slice(1)) expect(off).toBeLessThan(60);
+  },
+);
