@@ -16,13 +16,18 @@ export interface EventsOptions extends ReaderOptions {
   rewindMs?: number;
   /** How much may wait for one live reader before it reads from the database again, in bytes. Default 256 KiB. */
   highWater?: number;
-  /** Statuses for one read of the backlog. Default 500. */
+  /** Statuses for one read of the backlog, at most. Default 500. */
   pageSize?: number;
+  /** About how much one read of it should bring, in bytes. Default 128 KiB. */
+  pageBytes?: number;
   /** Pause after a read that failed. Default 1 s. */
   retryMs?: number;
   /** How long a reader's handshake waits for the database at most. Default 2 s. */
   startMs?: number;
 }
+
+/** Statuses in the first read of a backlog, before anything is known of their size. */
+const firstPage = 100;
 
 export interface EventStream {
   /** Answers a request for an upgrade. */
@@ -37,7 +42,8 @@ export interface EventStream {
  * is thrown away. A reader that is slow costs two pages of memory, and nobody else waits for it.
  */
 export function eventStream(sql: Sql, hub: Hub, log: Logger, options: EventsOptions = {}): EventStream {
-  const { rewindMs = 30_000, highWater = 256 * 1024, pageSize = 500, retryMs = 1_000, startMs = 2_000 } = options;
+  const { rewindMs = 30_000, highWater = 256 * 1024, pageSize = 500, pageBytes = 128 * 1024 } = options;
+  const { retryMs = 1_000, startMs = 2_000 } = options;
   const all = readers(log, '/events', options);
 
   /** Nothing but a database that is away can fail here, so try until it is back or the reader is gone. */
@@ -72,12 +78,17 @@ export function eventStream(sql: Sql, hub: Hub, log: Logger, options: EventsOpti
 
   /** Sends what is there after a cursor, and gives the last cursor of it; undefined when the reader is gone. */
   async function backlog(socket: WebSocket, out: Outlet, after: bigint): Promise<bigint | undefined> {
-    const read = (from: bigint) => patiently(socket, () => hub.page(from, pageSize));
+    let rows = Math.min(firstPage, pageSize);
+    const read = (from: bigint) => patiently(socket, () => hub.page(from, rows));
     let at = after;
     for (let page = await read(at); page;) {
       at = page.at(-1)?.cursor ?? at;
+      const last = page.length < rows;
+      // Statuses are of very different sizes, since errors are.
+      const size = page.reduce((sum, { frame }) => sum + frame.length, 1) / (page.length || 1);
+      rows = Math.max(1, Math.min(pageSize, Math.floor(pageBytes / size)));
       // The next page is read while this one goes out.
-      const next = page.length < pageSize ? undefined : read(at);
+      const next = last ? undefined : read(at);
       for (const piece of joined(page.map(({ frame }) => frame))) await out.write(piece);
       if (!next) return at;
       page = await next;

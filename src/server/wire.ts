@@ -21,16 +21,14 @@ export function textFrames(lines: Buffer, pieceBytes = 64 * 1024): Buffer[] {
   return pieces;
 }
 
-/** Frames one behind the other, in pieces of about `pieceBytes`: one write for hundreds of them. */
-export function joined(frames: readonly Buffer[], pieceBytes = 64 * 1024): Buffer[] {
-  const pieces: Buffer[] = [];
+/** Frames one behind the other, in pieces of about `pieceBytes`: one write for hundreds of them. Each is made when it is asked for. */
+export function* joined(frames: readonly Buffer[], pieceBytes = 64 * 1024): Generator<Buffer, void> {
   for (let from = 0, to = 0, bytes = 0; to < frames.length;) {
     bytes += frames[to++]?.length ?? 0;
     if (bytes < pieceBytes && to < frames.length) continue;
-    pieces.push(Buffer.concat(frames.slice(from, to), bytes));
+    yield Buffer.concat(frames.slice(from, to), bytes);
     [from, bytes] = [to, 0];
   }
-  return pieces;
 }
 
 /** One text as a frame. */

@@ -193,6 +193,15 @@ describe('in frames', () => {
   });
 });
 
+test('an error on /events is not longer than people read, and never half a character', () => {
+  const about = { knot, rkey: 'p0', workflow: 'ci.yml', status: 'failed' as const, createdAt: '' };
+  const errorOf = (error: string): string =>
+    (JSON.parse(statusFrame('r', { ...about, error })) as { event: { error: string } }).event.error;
+  expect(errorOf('x'.repeat(2_000))).toHaveLength(2_000);
+  expect(errorOf('x'.repeat(200_000))).toBe(`${'x'.repeat(2_000)}…`);
+  expect(errorOf(`x${'🧵'.repeat(2_000)}`).isWellFormed()).toBe(true);
+});
+
 describe('in Markdown', () => {
   test.each(Object.entries(hostile))('it is words on one line: %s', (_name, text) => {
     const shown = inMarkdown(text);

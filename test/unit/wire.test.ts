@@ -29,7 +29,7 @@ test('lines become one text frame each, of any length, in pieces that end betwee
     for (const piece of pieces) expect(piece[0]).toBe(0x81);
     expect(await received(lines.map(textFrame))).toEqual(lines);
     for (const pieceBytes of [1, 100, 1_000_000]) {
-      expect(await received(joined(lines.map(textFrame), pieceBytes))).toEqual(lines);
+      expect(await received([...joined(lines.map(textFrame), pieceBytes)])).toEqual(lines);
     }
   }
   await fc.assert(

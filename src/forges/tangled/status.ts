@@ -45,12 +45,17 @@ export function statusRecord(input: StatusInput): StatusRecord {
   };
 }
 
+/** Every reader of `/events` gets each error, and keeps up to a thousand of them waiting: nobody reads more than this. */
+const longestError = 2_000;
+
 /** Errors quote what strangers wrote: controls but line ends, and what is not seen but the two joiners, are replaced. */
-const shownError = (error: string): string =>
-  error
+function shownError(error: string): string {
+  const text = error.length > longestError ? `${error.slice(0, longestError)}…` : error;
+  return text
     .toWellFormed()
     .replaceAll('\r\n', '\n')
     .replaceAll(/(?![\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd');
+}
 
 /**
  * The text of one frame on our `/events`.
