@@ -24,11 +24,12 @@ export const settings = (databaseUrl: string): Record<string, string> => ({
   WHORL_LISTEN_ADDR: '127.0.0.1:0',
   WHORL_WEBHOOK_ADDR: '127.0.0.1:0',
   WHORL_HEALTH_ADDR: '127.0.0.1:0',
-  // as the image has it
+  // as the image has them
   NODE_OPTIONS: '--max-semi-space-size=16',
+  NODE_COMPILE_CACHE: path.join(import.meta.dirname, '../node_modules/.cache/whorl'),
 });
 
-/** @param profileDir where it leaves a CPU profile when it ends */
+/** @param profileDir where it leaves a CPU profile of each thread when it ends */
 export async function startRole(
   role: string,
   env: Record<string, string>,
@@ -36,10 +37,7 @@ export async function startRole(
 ): Promise<RoleUnderTest> {
   const main = path.join(import.meta.dirname, '../src/main.ts');
   const { PATH, HOME } = process.env;
-  const profiling =
-    profileDir === undefined
-      ? []
-      : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`, `--cpu-prof-name=${role}.cpuprofile`];
+  const profiling = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${path.join(profileDir, role)}`];
   const child = spawn(process.execPath, [...profiling, main, role], {
     env: { ...env, PATH, HOME },
     stdio: ['ignore', 'inherit', 'pipe'],

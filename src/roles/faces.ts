@@ -19,7 +19,7 @@ type Part = (app: FastifyInstance) => void;
 
 /** Where the CI's webhooks come in. Goes onto any app. */
 export const webhookPart =
-  ({ config: { buildkite }, sql, log }: RoleDeps): Part =>
+  ({ config: { buildkite }, sql, log }: Omit<RoleDeps, 'temporal'>): Part =>
   (app) =>
     webhookRoutes(app, {
       sql,
@@ -34,7 +34,7 @@ export const healthPart =
 
 /** The public face: statuses, logs and identity, and what else is put on the same address. */
 export function publicFace(
-  deps: RoleDeps,
+  deps: Omit<RoleDeps, 'temporal'>,
   address: Address,
   parts: Part[],
   events?: ServerDeps['events'],

@@ -1,16 +1,18 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Config } from '../config/index.ts';
-import { postgresDir, startPostgres } from '../embedded/postgres.ts';
-import { startTemporal } from '../embedded/temporal.ts';
 import type { Logger } from '../log.ts';
+import { postgresDir, startPostgres } from '../embedded/postgres.ts';
 import { type Database, openDatabase } from '../store/db.ts';
 import { checkSchema, migrate } from '../store/migrate.ts';
 import { type Face, healthPart, plainFace, publicFace, webhookPart } from './faces.ts';
-import { startIngest } from './ingest.ts';
 import type { Role, RoleDeps } from './role.ts';
-import { configuredTemporal, openClient, type TemporalAt, temporalCheck, temporalOn } from './temporal.ts';
-import { startWorker } from './worker.ts';
+import type { TemporalAt } from './temporal.ts';
+
+// Loaded by the roles that need them: Temporal's SDK takes some 50 MB, which a server has no use for.
+const startWorker = async (deps: RoleDeps): Promise<Role> => (await import('./worker.ts')).startWorker(deps);
+const startIngest = async (deps: RoleDeps): Promise<Role> => (await import('./ingest.ts')).startIngest(deps);
+const ofTemporal = () => import('./temporal.ts');
 
 /** A process that runs: where it is reached, and how it ends. */
 export interface Running {
@@ -23,6 +25,7 @@ export interface Running {
 
 type RoleName = 'ingest' | 'worker' | 'server';
 type Stop = () => Promise<unknown>;
+type Started = Omit<Running, 'stop'>;
 
 /** One role, against services that are configured. */
 export async function startRole(name: RoleName, config: Config, log: Logger): Promise<Running> {
@@ -31,28 +34,30 @@ export async function startRole(name: RoleName, config: Config, log: Logger): Pr
     const sql = openDatabase(config.database.url ?? '', { max: 20, applicationName: `whorl-${name}` });
     stops.push(() => sql.end({ timeout: 5 }));
     await checkSchema(sql);
-    const deps: RoleDeps = { config, sql, log, temporal: configuredTemporal() };
-    const started = await begin[name](deps, stops);
+    const started = await begin[name]({ config, sql, log }, stops);
     log.info({ role: name, ...started.links }, `${name} is ready`);
     return { ...started, stop: () => inReverse(stops) };
   });
 }
 
-const begin: Record<RoleName, (deps: RoleDeps, stops: Stop[]) => Promise<Omit<Running, 'stop'>>> = {
+const begin: Record<RoleName, (deps: Omit<RoleDeps, 'temporal'>, stops: Stop[]) => Promise<Started>> = {
   async server(deps, stops) {
     const face = await publicFace(deps, deps.config.listen, [healthPart(deps)]);
     stops.push(() => face.close());
     return { links: { server: face.url }, failed: new Promise<never>(() => {}) };
   },
-  async ingest(deps, stops) {
+  async ingest(given, stops) {
+    const deps = { ...given, temporal: (await ofTemporal()).configuredTemporal() };
     const role = await add(stops, startIngest(deps));
-    const face = await plainFace(deps, deps.config.webhooks, [webhookPart(deps), temporalHealth(deps, stops)]);
+    const parts = [webhookPart(deps), await temporalHealth(deps, stops)];
+    const face = await plainFace(deps, deps.config.webhooks, parts);
     stops.push(() => face.close());
     return { links: { webhooks: face.url }, failed: role.failed };
   },
-  async worker(deps, stops) {
+  async worker(given, stops) {
+    const deps = { ...given, temporal: (await ofTemporal()).configuredTemporal() };
     const role = await add(stops, startWorker(deps));
-    const face = await plainFace(deps, deps.config.health, [temporalHealth(deps, stops)]);
+    const face = await plainFace(deps, deps.config.health, [await temporalHealth(deps, stops)]);
     stops.push(() => face.close());
     return { links: { health: face.url }, failed: role.failed };
   },
@@ -71,7 +76,7 @@ export async function startUp(config: Config, log: Logger): Promise<Running> {
     const deps: RoleDeps = { config, sql, log, temporal };
     const worker = await add(stops, startWorker(deps));
     const ingest = await add(stops, startIngest(deps));
-    const face: Face = await publicFace(deps, config.listen, [webhookPart(deps), temporalHealth(deps, stops)]);
+    const face: Face = await publicFace(deps, config.listen, [webhookPart(deps), await temporalHealth(deps, stops)]);
     stops.push(() => face.close());
     const links = {
       events: `${face.url.replace('http', 'ws')}/events`,
@@ -106,7 +111,9 @@ async function engine(
   stops: Stop[],
   gone: Gone,
 ): Promise<[TemporalAt, Record<string, string>]> {
+  const { configuredTemporal, temporalOn } = await ofTemporal();
   if (config.temporal.configured) return [configuredTemporal(), {}];
+  const { startTemporal } = await import('../embedded/temporal.ts');
   await mkdir(config.database.dir, { recursive: true });
   const temporal = await startTemporal({
     ui: true,
@@ -121,7 +128,8 @@ async function engine(
   ];
 }
 
-function temporalHealth(deps: RoleDeps, stops: Stop[]) {
+async function temporalHealth(deps: RoleDeps, stops: Stop[]) {
+  const { openClient, temporalCheck } = await ofTemporal();
   const client = openClient(deps.temporal);
   stops.push(() => client.connection.close());
   return healthPart(deps, { temporal: temporalCheck(client) });

@@ -1,6 +1,5 @@
 import { hostname } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { bundleWorkflowCode, NativeConnection, Runtime, Worker, type WorkflowBundleOption } from '@temporalio/worker';
+import { NativeConnection, Runtime, Worker, type WorkflowBundleOption } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import type { AllowRule } from '../allow.ts';
 import { createActivities } from '../activities/index.ts';
@@ -10,11 +9,12 @@ import type { Provider } from '../providers/provider.ts';
 import { providers } from '../providers/index.ts';
 import { limiter } from '../store/slots.ts';
 import { releaser } from '../store/releaser.ts';
+import { bundleWorkflows } from './bundle.ts';
 import type { Role, RoleDeps } from './role.ts';
 import { nativeOptions } from './temporal.ts';
 
 export interface WorkerOptions {
-  /** A bundle made before; without it the workflows are bundled at start (about a second). */
+  /** A bundle made before; without it the workflows are bundled at start (about two seconds). */
   bundlePath?: string | undefined;
   /** How long activities may go on after a stop. */
   graceMs?: number;
@@ -47,7 +47,7 @@ export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): 
   const worker = await Worker.create({
     ...common,
     taskQueue: config.taskQueue,
-    workflowBundle: await bundle(options.bundlePath, log),
+    workflowBundle: await bundle(options.bundlePath),
     activities,
     maxCachedWorkflows: 1000,
     maxConcurrentActivityTaskExecutions: 50,
@@ -103,11 +103,8 @@ function configuredProviders({ config, sql, log }: RoleDeps): Record<string, Pro
 const allowed = ({ allow, org }: BuildkiteConfig): readonly AllowRule[] =>
   allow ?? (org === undefined ? [] : [{ repo: '**', target: `${org}/*` }]);
 
-async function bundle(path: string | undefined, log: Logger): Promise<WorkflowBundleOption> {
-  if (path !== undefined) return { codePath: path };
-  const workflowsPath = fileURLToPath(new URL('../workflows/index.ts', import.meta.url));
-  return bundleWorkflowCode({ workflowsPath, logger: asTemporalLogger(log) });
-}
+const bundle = async (path: string | undefined): Promise<WorkflowBundleOption> =>
+  path === undefined ? bundleWorkflows() : { codePath: path };
 
 let installed = false;
 
