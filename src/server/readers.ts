@@ -13,9 +13,6 @@ export interface ReaderOptions {
   closeMs?: number;
 }
 
-/** Bytes that wait for a reader, above which its pings get no answer. */
-const mostBeforePong = 64 * 1024;
-
 type Serve = (socket: WebSocket, out: Outlet) => Promise<void>;
 
 export interface Readers {
@@ -31,8 +28,7 @@ export interface Readers {
  */
 export function readers(log: Logger, path: string, options: ReaderOptions = {}): Readers {
   const { pingMs = 30_000, writeDeadlineMs = 10_000, closeMs = 1_000 } = options;
-  // Pongs wait for a reader like all else, so one who sends pings and reads nothing would fill the memory with them.
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: 64 * 1024, autoPong: false });
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: 64 * 1024 });
   const pinging = setInterval(() => {
     for (const socket of sockets.clients) if (socket.readyState === WebSocket.OPEN) socket.ping();
   }, pingMs);
@@ -41,9 +37,6 @@ export function readers(log: Logger, path: string, options: ReaderOptions = {}):
     accept(request, stream, head, about, serve) {
       sockets.handleUpgrade(request, stream, head, (socket) => {
         socket.on('error', (error) => log.debug({ ...about, err: error }, `a reader of ${path} failed`));
-        socket.on('ping', (data) => {
-          if (socket.readyState === WebSocket.OPEN && socket.bufferedAmount < mostBeforePong) socket.pong(data);
-        });
         socket.on('close', (code) => log.debug({ ...about, code }, `a reader of ${path} left`));
         log.debug(about, `a reader of ${path} came`);
         const out = outlet(socket, stream, writeDeadlineMs, () =>

@@ -279,7 +279,7 @@ describe('readers that take nothing', () => {
     expect((await memory()) - before).toBeLessThan(40);
   });
 
-  test('and send ping after ping get no pongs that pile up', async () => {
+  test('and send ping after ping are closed, and no pongs pile up', async () => {
     const base = await serve({}, { writeDeadlineMs: 60_000 });
     const server = new Promise<Socket>((resolve) => app.server.once('upgrade', ({ socket }) => resolve(socket)));
     const reader = await connect(base, upgrade('/events'));
@@ -288,13 +288,11 @@ describe('readers that take nothing', () => {
     const ping = Buffer.concat([Buffer.from([0x89, 0xfd, 0, 0, 0, 0]), Buffer.alloc(125, 'p')]);
     const pings = Buffer.concat(Array.from({ length: 2_000 }, () => ping));
     const theirs = await server;
-    for (let sent = 0; sent < 100; sent++) {
-      await new Promise((resolve) => reader.socket.write(pings, resolve));
+    await until('the server closed it', () => {
+      if (reader.socket.writable) reader.socket.write(pings);
       expect(theirs.writableLength).toBeLessThan(200_000);
-    }
-    await until('all were read', () => theirs.bytesRead > 100 * pings.length);
-    expect(theirs.writableLength).toBeLessThan(200_000);
-    reader.socket.resume();
-    await until('some pongs', () => reader.said().includes('ppp'));
+      return theirs.destroyed;
+    });
+    expect(await connections()).toBe(0);
   });
 });
