@@ -98,7 +98,8 @@ export const timings = {
     group: 'Timing',
     form: duration(),
     default: '2m',
-    description: 'The longest wait between two attempts of something that fails for a while, such as a CI that is away.',
+    description:
+      'The longest wait between two attempts of something that fails for a while, such as a CI that is away.',
     example: '30s',
   },
   fakePoll: {
