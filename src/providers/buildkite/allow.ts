@@ -13,6 +13,6 @@ export function checkAllowed(
   if (allows(rules, [name], target)) return;
   throw new ProviderError(
     'Forbidden',
-    `this spindle does not let ${name} use the Buildkite pipeline ${target}. Its operator can add “${name} → ${target}” to the allow-list; else name another pipeline in the workflow file`,
+    `this spindle does not let ${name} use the Buildkite pipeline ${target}. Its operator can add “${name} → ${target}” to the allow-list, WHORL_BUILDKITE_ALLOW; else name another pipeline in the workflow file`,
   );
 }
