@@ -17,8 +17,10 @@ interface Batch {
 export interface Share {
   /** Rows of these kinds wait, or may wait. */
   wake(kinds: readonly work.WorkKind[]): void;
-  /** Only steps of builds were told of: they can wait a little, and often there are many. */
-  wakeForSteps(): void;
+  /** A webhook came. */
+  wakeForDelivery(): void;
+  /** Only a step of a build was told of: it can wait a little, and often there are many. */
+  wakeForStep(): void;
   /** Finishes what is under way. */
   stop(): Promise<void>;
 }
@@ -29,6 +31,11 @@ export const allKinds: readonly work.WorkKind[] = ['triggers', 'deliveries', 'co
 const stepEventsEvery = 5_000;
 /** Whoever tells of nothing but steps is looked after at most this often, ms. */
 const stepLooksEvery = 1_000;
+/**
+ * Builds of one pipeline often begin and end together. What comes within this time, ms, goes in one signal, so that the
+ * workflow has one task and publishes once, where it would otherwise come late to all but the first.
+ */
+const gatherMs = 5;
 const retryMs = 1_000;
 const fetchLimit = 200;
 
@@ -198,7 +205,8 @@ export function dispatchShare(deps: DispatchDeps, share: number, lease: Lease, l
 
   return {
     wake,
-    wakeForSteps: () => wakeIn(Math.max(0, deliveriesAt + stepLooksEvery - performance.now()), ['deliveries']),
+    wakeForDelivery: () => wakeIn(gatherMs, ['deliveries']),
+    wakeForStep: () => wakeIn(Math.max(gatherMs, deliveriesAt + stepLooksEvery - performance.now()), ['deliveries']),
     async stop() {
       stopped = true;
       clearTimeout(timer);

@@ -69,7 +69,8 @@ export function dispatcher(deps: DispatchDeps): Dispatcher {
     if (payload === '') return look();
     const [share, kind] = payload.split(' ');
     const one = held.get(Number(share));
-    if (kind === 'steps') one?.wakeForSteps();
+    if (kind === 'steps') one?.wakeForStep();
+    else if (kind === 'deliveries') one?.wakeForDelivery();
     else one?.wake(allKinds.filter((known) => known === kind || kind === undefined));
   };
 
