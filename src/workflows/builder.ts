@@ -4,7 +4,7 @@ import { attemptOf, standing } from '../pipeline/job.ts';
 import type { Rebuild } from './contract.ts';
 import type { CommandInput } from './messages.ts';
 import { attemptsWithin } from './park.ts';
-import { attemptName, bound, hasEnded, type JobRun, observe, speak } from './run.ts';
+import { attemptName, bound, hasEnded, type JobRun, observe, speak, takeOver } from './run.ts';
 import { background, type Pipeline, targets } from './state.ts';
 
 /** Starts what a job needs next: a build for its present attempt, or the rest of a stop that was under way. */
@@ -195,7 +195,7 @@ export function adopt(p: Pipeline, run: JobRun, rebuild: Rebuild): void {
       ),
     );
     if ('gaveUp' in adopted) return;
-    speak(run, adopted.attempt, 'pending');
+    takeOver(run, adopted.attempt, ref.id);
     run.stopping = null;
     run.note = 'rebuilt in the CI';
     run.startedAt = Date.now();

@@ -133,6 +133,15 @@ export function speak(run: JobRun, attempt: number, status: Status, error?: stri
   run.job = say(run.job, { attempt, epoch, status, by: 'self', at: 0, ...(error === undefined ? {} : { error }) });
 }
 
+/**
+ * A build that somebody else made begins an attempt. What was heard of it before counts, so the attempt begins in the
+ * epoch of that and not in a later one, in which another build went on.
+ */
+export function takeOver(run: JobRun, attempt: number, build: string): void {
+  const epoch = run.job.builds[build]?.epoch ?? standing(run.job).epoch;
+  run.job = say(run.job, { attempt, epoch, status: 'pending', by: 'self', at: 0 });
+}
+
 /** The attempt's build is known from now on. A failure that was held for it is read at once. */
 export function bound(run: JobRun, attempt: number, build: string): void {
   run.job = bind(run.job, attempt, build);

@@ -118,3 +118,13 @@ test('a reason that quotes a workflow file is cut', () => {
   expect(job.refusal?.length).toBeLessThanOrEqual(502);
   expect(job.refusal?.isWellFormed()).toBe(true);
 });
+
+test('a kind of trigger without end is cut where it is told', () => {
+  const parsed = parsePipeline({
+    triggerMetadata: { kind: '🧵'.repeat(500), repo: { did: 'did:plc:a', knot: 'knot.example', repo: 'demo' } },
+    workflows: [],
+  });
+  if (parsed.ok) throw new Error('it names no commit');
+  expect(parsed.reason).toMatch(/^its 🧵+ trigger names no commit$/u);
+  expect(parsed.reason.length).toBeLessThan(100);
+});

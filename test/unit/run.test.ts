@@ -1,7 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { standing } from '../../src/pipeline/job.ts';
 import type { Observation } from '../../src/pipeline/words.ts';
-import { bound, newRun, observe, settleHeld, takeUp, keep, toShow, speak, toRead } from '../../src/workflows/run.ts';
+import {
+  bound,
+  newRun,
+  observe,
+  settleHeld,
+  takeOver,
+  takeUp,
+  keep,
+  toShow,
+  speak,
+  toRead,
+} from '../../src/workflows/run.ts';
 
 const at = (now: number) => ({ epoch: 0, now, unsure: 1_000 });
 const failed: Observation = { build: 'b1', status: 'failed', at: 5_000, unsure: true };
@@ -55,6 +66,18 @@ describe('a failure that only a read can explain', () => {
     expect(run.held).toEqual({});
     expect(standing(run.job).status).toBe('failed');
   });
+});
+
+test('a rebuild that ended before it was taken over has ended, also when its origin went on meanwhile', () => {
+  const run = newRun({ name: 'ci.yml' }, 0, 1_000);
+  bound(run, 1, 'b1');
+  observe(run, { build: 'b1', status: 'failed', at: 1_000 }, 'read', at(0));
+  observe(run, { build: 'b2', status: 'success', at: 9_000 }, 'notice', at(10));
+  observe(run, { build: 'b1', status: 'success', at: 8_000 }, 'read', { ...at(20), epoch: 1 });
+  expect(standing(run.job)).toMatchObject({ attempt: 1, epoch: 1, status: 'success' });
+  takeOver(run, 2, 'b2');
+  bound(run, 2, 'b2');
+  expect(standing(run.job)).toMatchObject({ attempt: 2, status: 'success' });
 });
 
 test('what an earlier attempt does asks for nothing any more', () => {

@@ -115,7 +115,9 @@ type Source = Omit<PipelineTrigger, 'repo' | 'workflows' | 'dropped' | 'duplicat
 /** What was pushed or asked for. The body that the kind names counts; for an unknown kind, whichever is there. */
 function readSource(meta: Metadata): Source | string {
   const { push, pullRequest, manual } = meta;
-  const kind = meta.kind || (push ? 'push' : pullRequest ? 'pull_request' : manual ? 'manual' : '');
+  const told = meta.kind || (push ? 'push' : pullRequest ? 'pull_request' : manual ? 'manual' : '');
+  // It is a word, and stands in titles and reasons.
+  const kind = told.slice(0, 64).toWellFormed();
   if (!kind) return 'its trigger has no kind';
   const known = kind === 'push' || kind === 'pull_request' || kind === 'manual';
   const isPush = known ? kind === 'push' : push !== undefined;
