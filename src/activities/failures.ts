@@ -2,6 +2,7 @@ import { ApplicationFailure, activityInfo, CancelledFailure } from '@temporalio/
 import { failures } from '../pipeline/failures.ts';
 import { ProviderError } from '../providers/errors.ts';
 import { isUnavailable } from '../store/db.ts';
+import { steadyNow } from '../steady.ts';
 import type { Mask } from './mask.ts';
 
 /** An error that nobody foresaw is tried this often before its step is parked. */
@@ -21,7 +22,7 @@ export function asFailure(error: unknown, tries = internalTries, mask: Mask = (t
       type: error.failure,
       nonRetryable: !retry,
       ...causeOf(error, mask),
-      ...(retry && error.retryAt ? { nextRetryDelay: Math.max(1, error.retryAt.getTime() - Date.now()) } : {}),
+      ...(retry && error.retryAt ? { nextRetryDelay: Math.max(1, error.retryAt.getTime() - steadyNow()) } : {}),
     });
   }
   const message = mask(error instanceof Error ? error.message : String(error));

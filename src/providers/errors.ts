@@ -3,7 +3,7 @@ import type { Failure } from '../pipeline/failures.ts';
 /** What went wrong at a provider, in the classes that the whole house knows. */
 export class ProviderError extends Error {
   readonly failure: Failure;
-  /** When to come back, if the CI said so. */
+  /** When to come back, if the CI said so; by `steadyNow`. */
   readonly retryAt: Date | undefined;
   /** The request may have been carried out all the same (time-out, reset, 5xx after a POST). */
   readonly ambiguous: boolean;

@@ -197,7 +197,7 @@ export type ParseWebhook = (
 /** Slots in a shared rate budget, in the order of their importance. */
 export type Priority = 'cancel' | 'create' | 'read' | 'log';
 
-/** The rate budget of a token, shared by all processes. */
+/** The rate budget of a token, shared by all processes. Its times are by `steadyNow`. */
 export interface Limiter {
   /**
    * Reserves a slot for a call. The key names the call, so that a repeated one keeps its slot.

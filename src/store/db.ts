@@ -26,13 +26,15 @@ export type DatabaseOptions = {
 /** Opens a pool of connections; none is made before the first statement. Close it with `end()`. */
 export function openDatabase(url: string, options: DatabaseOptions = {}): Database {
   const { onNotice, statementTimeoutMs = 30_000, answerTimeoutMs = statementTimeoutMs + 5_000 } = options;
+  // Its types do not have this option. A little before the statement's own limit, so that whoever asks again is not given
+  // the same connection.
+  const ownSockets = { socket: sockets(answerTimeoutMs * 0.95) };
   const sql = postgres(url, {
     max: options.max ?? 10,
     connect_timeout: Math.ceil((options.connectTimeoutMs ?? 10_000) / 1000),
     // A pause after an outage stays short: every caller has a back-off of its own.
     backoff: (retries) => Math.min(2, 0.1 * 2 ** Math.min(retries, 5)),
-    // A little before the statement's own limit, so that whoever asks again is not given the same connection.
-    ...{ socket: sockets(answerTimeoutMs * 0.95) },
+    ...ownSockets,
     types: { bigint: postgres.BigInt },
     onnotice: (notice) => onNotice?.(`${notice['severity'] ?? 'NOTICE'}: ${notice['message'] ?? ''}`),
     connection: {

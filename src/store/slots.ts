@@ -1,4 +1,5 @@
 import type { Limiter, Priority } from '../providers/provider.ts';
+import { steadyNow } from '../steady.ts';
 import type { Sql } from './db.ts';
 
 const ranks: Record<Priority, number> = { cancel: 0, create: 1, read: 2, log: 3 };
@@ -26,11 +27,11 @@ export const limiter = (sql: Sql, { limit, windowMs }: { limit: number; windowMs
       select extract(epoch from reserve_slot(
         ${bucket}, ${key}, ${rank}::smallint, ${most}, ${own}, ${windowMs} * interval '1 millisecond'
       ) - clock_timestamp())::float8 * 1000 as "waitMs"`;
-    return new Date(Date.now() + slot.waitMs);
+    return new Date(steadyNow() + slot.waitMs);
   },
 
   async block(bucket, until) {
-    const lap = sql`clock_timestamp() + ${until.getTime() - Date.now()} * interval '1 millisecond'`;
+    const lap = sql`clock_timestamp() + ${until.getTime() - steadyNow()} * interval '1 millisecond'`;
     await sql`
       insert into budgets (bucket, blocked_until) values (${bucket}, ${lap})
       on conflict (bucket) do update set blocked_until = greatest(budgets.blocked_until, excluded.blocked_until)`;

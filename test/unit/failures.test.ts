@@ -1,10 +1,11 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { withFailures } from '../../src/activities/failures.ts';
 import { secretMask } from '../../src/activities/mask.ts';
 import { ProviderError } from '../../src/providers/errors.ts';
+import { steadyNow } from '../../src/steady.ts';
 
 const secret = 'bkua-0123456789';
 
@@ -41,4 +42,14 @@ test.each([
   const failure = await told(error);
   expect(everything(failure)).not.toContain(secret);
   expect(failure.message).not.toBe('');
+});
+
+test('a wait stays as long as the CI said when the clock of the machine is set back meanwhile', async () => {
+  const retryAt = new Date(steadyNow() + 3_000);
+  const later = Date.now() - 3_600_000;
+  const clock = vi.spyOn(Date, 'now').mockReturnValue(later);
+  onTestFinished(() => clock.mockRestore());
+  const failure = await told(new ProviderError('RateLimited', 'The budget is used up.', { retryAt }));
+  expect(Number(failure.nextRetryDelay)).toBeGreaterThan(1_000);
+  expect(Number(failure.nextRetryDelay)).toBeLessThanOrEqual(3_000);
 });

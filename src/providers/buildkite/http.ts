@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ProviderError } from '../errors.ts';
 import type { Limiter, Limits, Priority } from '../provider.ts';
+import { steadyNow } from '../../steady.ts';
 import { describe, reasonIn, thrownFor } from './answers.ts';
 import { rateLimits, retryAfter } from './rate.ts';
 
@@ -77,7 +78,7 @@ export function createHttp({ apiUrl, token, limiter, timeoutMs }: HttpOptions): 
     const bytes = await readBody(request, response, patience);
     const reason = reasonIn(bytes).replaceAll(secret || '\0', '[token]');
     if (status === 429) {
-      const retryAt = retryAfter(headers, bytes, Date.now());
+      const retryAt = retryAfter(headers, bytes, steadyNow());
       // The budget only saves needless requests; the error below carries the time in any case.
       await limiter.block(bucket, retryAt).catch(() => {});
       throw new ProviderError('RateLimited', 'Buildkite’s rate limit is used up', { retryAt });
@@ -178,7 +179,7 @@ async function waitForSlot(limiter: Limiter, bucket: string, { key, priority, si
     } catch (cause) {
       throw new ProviderError('Transient', 'no slot of the shared rate budget could be had', { cause });
     }
-    const wait = at.getTime() - Date.now();
+    const wait = at.getTime() - steadyNow();
     if (wait > patienceMs) {
       throw new ProviderError('RateLimited', 'the next slot of the rate budget for Buildkite comes later', {
         retryAt: at,

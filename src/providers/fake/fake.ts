@@ -3,6 +3,7 @@ import { type Failure, failureOf } from '../../pipeline/failures.ts';
 import { isEnd } from '../../pipeline/status.ts';
 import { ProviderError } from '../errors.ts';
 import type { BuildRef, Built, Json, Provider } from '../provider.ts';
+import { steadyNow } from '../../steady.ts';
 import { fakeLog, fakeSteps } from './log.ts';
 import { type Data, dataOf, stateOf, targetShape } from './state.ts';
 
@@ -23,7 +24,7 @@ export function fakeProvider({ pollMs = 500, now = Date.now }: FakeOptions = {})
     if (!parsed.success) {
       throw new ProviderError('Internal', 'the stored target is not one of the fake provider; plan the trigger again');
     }
-    if (parsed.data.failCreate !== undefined) throw refusal(failureOf(parsed.data.failCreate), now());
+    if (parsed.data.failCreate !== undefined) throw refusal(failureOf(parsed.data.failCreate));
     const id = createHash('sha256').update(runKey).digest('hex').slice(0, 32);
     return builtOf(
       refOf(
@@ -91,7 +92,11 @@ function heed(signal: AbortSignal): void {
   if (signal.aborted) throw new ProviderError('Transient', 'the call was stopped', { cause: signal.reason });
 }
 
-function refusal(failure: Failure, now: number): ProviderError {
+function refusal(failure: Failure): ProviderError {
   const message = `the workflow file asks for this failure (fail_create: ${failure})`;
-  return new ProviderError(failure, message, failure === 'RateLimited' ? { retryAt: new Date(now + 1000) } : {});
+  return new ProviderError(
+    failure,
+    message,
+    failure === 'RateLimited' ? { retryAt: new Date(steadyNow() + 1000) } : {},
+  );
 }
