@@ -64,9 +64,13 @@ export async function startRole(
   };
 }
 
+const children = new Set<ChildProcess>();
+process.once('exit', () => children.forEach((child) => child.kill('SIGKILL')));
+
 /** A child of a bench that was interrupted goes too. */
 export function endWithUs(child: ChildProcess): void {
-  process.once('exit', () => child.kill('SIGKILL'));
+  children.add(child);
+  child.once('exit', () => children.delete(child));
 }
 
 /** What a process holds of the machine's memory, in MB. NaN where the system does not tell in /proc. */

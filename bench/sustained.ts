@@ -7,13 +7,13 @@ import { median, rounded } from './stats.ts';
 import { jobName, startWhorl, type WhorlUnderTest } from './whorl.ts';
 
 /** So many are under way all the time, which is more than either side can work on at once. */
-const underWay = 100;
+const underWay = 50;
 const load: Load = { jobs: 3, paceMs: 1_200, resendMs: 3_000 };
 
 /** How many pipelines a second come to their end, when a new one begins whenever one ends: Whorl and the engine alone in turn. */
 export async function sustained(place: Place): Promise<Outcome> {
   const { say, dir, quick } = place;
-  const time = quick ? { warmMs: 5_000, forMs: 10_000 } : { warmMs: 8_000, forMs: 20_000 };
+  const time = quick ? { warmMs: 8_000, forMs: 10_000 } : { warmMs: 10_000, forMs: 20_000 };
   const temporal = await startTemporal({ dbFile: path.join(dir, 'temporal-sustained.db'), log: say });
   const whorl = await startWhorl(place, {
     name: 'bench_sustained',
