@@ -11,7 +11,10 @@ RUN apt-get update \
 
 ENV NODE_ENV=production
 # A worker that brings a long log home makes much short-lived data; without a bound V8 lets its nursery grow to 128 MB.
-ENV NODE_OPTIONS=--max-semi-space-size=16
+# The other bound, of each thread, is far above what is in use: V8 cleans up sooner when it is told of a small heap.
+ENV NODE_OPTIONS="--max-semi-space-size=8 --max-old-space-size=256"
+# Temporal's client has many threads, and glibc would give each an arena that keeps what it once held.
+ENV MALLOC_ARENA_MAX=2
 WORKDIR /app
 
 # Packages first: they change less often than the source, and this layer is the large one.

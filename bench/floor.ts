@@ -20,7 +20,9 @@ const taskQueue = 'floor';
 /** The engine alone: a worker in a process of its own, and a client here that starts and signals no-op workflows. */
 export async function startFloor(address: string): Promise<Floor> {
   const worker = fileURLToPath(new URL('./floor-worker.ts', import.meta.url));
-  const child = fork(worker, [address, taskQueue], { execArgv: ['--max-semi-space-size=16'] });
+  const child = fork(worker, [address, taskQueue], {
+    execArgv: ['--max-semi-space-size=8', '--max-old-space-size=256'],
+  });
   endWithUs(child);
   await once(child, 'message');
   const connection = await Connection.connect({ address });

@@ -11,7 +11,7 @@ import { type Percentiles, percentiles, rounded, shownPercentiles } from './stat
 import { jobName, startWhorl, type WhorlUnderTest } from './whorl.ts';
 
 /** The worker's own setting. */
-const cached = 1_000;
+const cached = 300;
 /** So many are being opened at once. */
 const atOnce = 40;
 const load: Load = { jobs: 3, paceMs: 1_500, resendMs: 45_000 };

@@ -25,7 +25,8 @@ export const settings = (databaseUrl: string): Record<string, string> => ({
   WHORL_WEBHOOK_ADDR: '127.0.0.1:0',
   WHORL_HEALTH_ADDR: '127.0.0.1:0',
   // as the image has them
-  NODE_OPTIONS: '--max-semi-space-size=16',
+  NODE_OPTIONS: '--max-semi-space-size=8 --max-old-space-size=256',
+  MALLOC_ARENA_MAX: '2',
   NODE_COMPILE_CACHE: path.join(import.meta.dirname, '../node_modules/.cache/whorl'),
 });
 

@@ -20,6 +20,12 @@ export interface WorkerOptions {
   graceMs?: number;
 }
 
+/**
+ * Workflows that a process holds in memory, of some 0.4 MB each; what happened last to the others was long ago, and the
+ * next thing costs a replay of their history, a few dozen events.
+ */
+const cachedWorkflows = 300;
+
 /** Logs that a process brings at once: long pulls, each with some memory of its own. */
 const logsAtOnce = 8;
 
@@ -49,7 +55,7 @@ export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): 
     taskQueue: config.taskQueue,
     workflowBundle: await bundle(options.bundlePath),
     activities,
-    maxCachedWorkflows: 1000,
+    maxCachedWorkflows: cachedWorkflows,
     maxConcurrentActivityTaskExecutions: 50,
     maxConcurrentWorkflowTaskExecutions: 40,
   });
