@@ -67,7 +67,10 @@ function configOf(reading: Reading, env: Environment): ToolConfig {
     log: { level: values.logLevel, format: values.logFormat },
     temporal: { configured: temporalIsConfigured(env), ...present('cli', values.temporalCli) },
     ...present('buildkite', buildkiteOf(values, reading.live)),
+    ...present('metrics', values.metrics),
     taskQueue: values.taskQueue,
+    drainMs: values.drainTime,
+    keepDays: values.keepDays,
     dispatch: { concurrency: values.dispatchConcurrency, holdMs: values.holdTime },
     events: { rewindMs: values.eventsRewind },
     readers: {

@@ -51,6 +51,14 @@ export const settings = {
     description: 'Where the worker role answers for its health.',
     example: ':8082',
   },
+  metrics: {
+    name: 'WHORL_METRICS_ADDR',
+    group: 'Addresses',
+    form: form.address,
+    description:
+      'Where a role answers `/metrics`, apart from all else. Unset: on its own address, next to `/healthz`; a proxy in front of that should not pass it on.',
+    example: '127.0.0.1:9464',
+  },
   databaseUrl: {
     name: 'WHORL_DATABASE_URL',
     group: 'Storage',
@@ -114,6 +122,15 @@ export const settings = {
       'The proxies in front of the public face, with commas between: addresses or networks. Only what these say in `X-Forwarded-For` counts as the address of a reader.',
     example: '10.0.0.0/8, ::1',
   },
+  keepDays: {
+    name: 'WHORL_KEEP_DAYS',
+    group: 'Storage',
+    form: form.wholeNumber(1, 3650),
+    default: '30',
+    description:
+      'How many days the contents of what came in and went out are kept: webhooks, quarantined rows, statuses that newer ones have overtaken. Keys stay for ever, so that nothing counts twice.',
+    example: '90',
+  },
   logDays: {
     name: 'WHORL_LOG_DAYS',
     group: 'Logs',
@@ -173,6 +190,15 @@ export const settings = {
     default: 'auto',
     description: '`auto` is `pretty` on a terminal and `json` elsewhere.',
     example: 'json',
+  },
+  drainTime: {
+    name: 'WHORL_DRAIN_TIME',
+    group: 'Behaviour',
+    form: duration('1ms'),
+    default: '20s',
+    description:
+      'How long a process that was told to stop (SIGTERM) may finish what is under way. What has not ended then is handed over: another process does it again.',
+    example: '1m',
   },
   taskQueue: {
     name: 'WHORL_TASK_QUEUE',

@@ -17,6 +17,8 @@ export interface Config {
   readonly webhooks: Address;
   /** Health of the worker role. */
   readonly health: Address;
+  /** Of `/metrics` alone. Absent: with the rest of the role. */
+  readonly metrics?: Address;
   readonly database: DatabaseConfig;
   /** Plain `ws://` and `http://` towards knots and services. */
   readonly dev: boolean;
@@ -25,6 +27,10 @@ export interface Config {
   /** Absent when no token is set. */
   readonly buildkite?: BuildkiteConfig;
   readonly taskQueue: string;
+  /** How long a process that was told to stop may finish what is under way. */
+  readonly drainMs: number;
+  /** How long the contents of what came in and went out are kept, days. */
+  readonly keepDays: number;
   readonly dispatch: DispatchConfig;
   readonly events: { readonly rewindMs: number };
   readonly readers: ReadersConfig;

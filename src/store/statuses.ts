@@ -14,6 +14,10 @@ export interface StatusEntry {
   exitCode?: number;
   /** What the pipeline knows about the job, kept for the day that it is opened again. */
   state?: unknown;
+  /** The class of the failure for which the job waits for the operator. */
+  parked?: string;
+  /** How the end of the attempt was first learnt. */
+  learnt?: 'webhook' | 'read' | 'self';
 }
 
 /** A status as readers of `/events` get it. */
@@ -86,7 +90,8 @@ async function publishWave(sql: Sql, pipeline: PipelineId, entries: StatusEntry[
   const [answer] = await sql<[Published]>`
     with entry as (
       select * from jsonb_to_recordset(${jsonText(rows)}::text::jsonb) as entry(
-        n int, job text, attempt int, epoch int, rank smallint, status text, error text, exit_code int, state jsonb, rkey text
+        n int, job text, attempt int, epoch int, rank smallint, status text, error text, exit_code int, state jsonb, rkey text,
+        parked text, learnt text
       )
     ), locked as materialized (
       select name, attempt, epoch, rank, status, error, shown_at from jobs
@@ -124,12 +129,16 @@ async function publishWave(sql: Sql, pipeline: PipelineId, entries: StatusEntry[
     ), shown as (
       update jobs set attempt = heard.attempt, epoch = heard.epoch, rank = heard.rank, status = heard.status,
         error = heard.error, exit_code = heard.exit_code, state = coalesce(heard.state, jobs.state),
-        shown_at = written.created_at
+        parked = heard.parked, shown_at = written.created_at
       from heard join written on written.job = heard.job
       where jobs.pipeline = ${pipeline} and jobs.name = heard.job
     ), noted as (
-      update jobs set state = heard.state from heard
-      where jobs.pipeline = ${pipeline} and jobs.name = heard.job and not heard.news and heard.state is not null
+      update jobs set state = coalesce(heard.state, jobs.state), parked = heard.parked from heard
+      where jobs.pipeline = ${pipeline} and jobs.name = heard.job and heard.job not in (select job from written)
+    ), learnt as (
+      update attempts set learnt = heard.learnt, ended_at = clock_timestamp() from heard
+      where attempts.pipeline = ${pipeline} and attempts.job = heard.job and attempts.attempt = heard.attempt
+        and heard.rank = 2 and heard.learnt is not null and attempts.learnt is null
     ), overtaken as (
       update statuses set state = 'skipped' from written
       where statuses.pipeline = ${pipeline} and statuses.job = written.job

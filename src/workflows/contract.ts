@@ -81,6 +81,10 @@ export interface StatusInput {
   exitCode?: number;
   /** There is no build, so the log of the attempt holds nothing but the reason. */
   unbuilt?: boolean;
+  /** The class of the failure for which the job waits for the operator. */
+  parked?: string;
+  /** How the end was first learnt: a webhook told it, a read of ours found it, or it is our own word. */
+  learnt?: 'webhook' | 'read' | 'self';
   /** Kept for the day the pipeline is opened again. */
   state: Kept;
 }

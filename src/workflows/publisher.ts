@@ -1,8 +1,9 @@
 import { condition, setCurrentDetails } from '@temporalio/workflow';
 import { inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import { currentBuild, standing } from '../pipeline/job.ts';
+import { isEnd } from '../pipeline/status.ts';
 import type { PipelineView } from './messages.ts';
-import { hasEnded, keep, parkedText, showKey, toShow } from './run.ts';
+import { hasEnded, keep, learnt, parkedText, showKey, toShow } from './run.ts';
 import { type Pipeline, unpublished } from './state.ts';
 
 /** Publishes what changed, all jobs in one activity, one activity at a time. */
@@ -21,6 +22,8 @@ export async function publisher(p: Pipeline): Promise<void> {
       ...(fact.error === undefined ? {} : { error: fact.error }),
       ...(fact.exitCode === undefined ? {} : { exitCode: fact.exitCode }),
       ...(p.logs && run.job.bound[fact.attempt] === undefined ? { unbuilt: true } : {}),
+      ...(run.parked && !isEnd(fact.status) ? { parked: run.parked.cause } : {}),
+      ...(isEnd(fact.status) ? { learnt: learnt(run, fact) } : {}),
       state: keep(run),
     }));
     await p.acts.publish.executeWithOptions(

@@ -48,6 +48,8 @@ export interface JobRun {
   doubts: { attempt: number; due: number[] }[];
   /** Failures by notice that wait for the read that explains them, by build. */
   held: Record<string, { seen: Observation; until: number }>;
+  /** Who first told of the end of a build: the last one that ended. Absent in what older releases carried over. */
+  learnt?: { build: string; from: 'webhook' | 'read' };
   /** What people made of a build that is not known yet. Absent in what older releases carried over. */
   rebuilds?: Rebuild[];
   wantRead: boolean;
@@ -118,6 +120,12 @@ export const showKey = (fact: Fact, note: string | null): string =>
 
 export const parkedText = ({ step, message }: Parked): string => `Waiting for the operator (${step}): ${message}`;
 
+/** How the end of an attempt was first learnt. */
+export function learnt(run: JobRun, fact: Fact): 'webhook' | 'read' | 'self' {
+  if (fact.by === 'self') return 'self';
+  return run.learnt && run.learnt.build === run.job.bound[fact.attempt] ? run.learnt.from : 'read';
+}
+
 /** For the ids of activities: people read them. */
 export const attemptName = (run: JobRun, attempt: number): string =>
   attempt === 1 ? run.name : `${run.name}#${attempt}`;
@@ -157,6 +165,8 @@ export function observe(
   at: { epoch: number; now: number; unsure: number },
 ): number {
   const { epoch, now } = at;
+  if (isEnd(seen.status) && run.learnt?.build !== seen.build)
+    run.learnt = { build: seen.build, from: from === 'notice' ? 'webhook' : 'read' };
   const attempt = attemptOf(run.job, seen.build);
   const known = run.job.builds[seen.build];
   if (from === 'notice' && attempt !== undefined && known && isEnd(known.status) && !isNews(run.job, seen))

@@ -49,6 +49,8 @@ describe('defaults', () => {
       dev: false,
       log: { level: 'info', format: 'auto' },
       temporal: { configured: false },
+      drainMs: 20_000,
+      keepDays: 30,
       taskQueue: 'whorl',
       dispatch: { concurrency: 16, holdMs: 900_000 },
       events: { rewindMs: 30_000 },
