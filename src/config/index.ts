@@ -70,6 +70,7 @@ function configOf(reading: Reading, env: Environment): ToolConfig {
     ...present('metrics', values.metrics),
     taskQueue: values.taskQueue,
     drainMs: values.drainTime,
+    drainNoticeMs: values.drainNotice,
     keepDays: values.keepDays,
     dispatch: { concurrency: values.dispatchConcurrency, holdMs: values.holdTime },
     events: { rewindMs: values.eventsRewind },

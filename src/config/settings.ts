@@ -200,6 +200,15 @@ export const settings = {
       'How long a process that was told to stop (SIGTERM) may finish what is under way. What has not ended then is handed over: another process does it again.',
     example: '1m',
   },
+  drainNotice: {
+    name: 'WHORL_DRAIN_NOTICE',
+    group: 'Behaviour',
+    form: duration('0s'),
+    default: '2s',
+    description:
+      'How long of this an ingest or server role still answers while its `/readyz` says 503, so that a load balancer lets go of it. At most a quarter of WHORL_DRAIN_TIME. `whorl up` gives no notice.',
+    example: '10s',
+  },
   taskQueue: {
     name: 'WHORL_TASK_QUEUE',
     group: 'Behaviour',

@@ -29,6 +29,8 @@ export interface Config {
   readonly taskQueue: string;
   /** How long a process that was told to stop may finish what is under way. */
   readonly drainMs: number;
+  /** How long of this it still takes requests, and says that it is leaving. */
+  readonly drainNoticeMs: number;
   /** How long the contents of what came in and went out are kept, days. */
   readonly keepDays: number;
   readonly dispatch: DispatchConfig;

@@ -1,6 +1,6 @@
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
-import { limitSockets, type SocketLimits } from './sockets.ts';
+import { limitSockets, type SocketLimits, type Sockets } from './sockets.ts';
 
 export interface HttpOptions extends SocketLimits {
   /** A request whose head is not there after so long is ended with 408. Default 10 s. */
@@ -8,6 +8,9 @@ export interface HttpOptions extends SocketLimits {
   /** The same for a whole request, its body included. Default 20 s. */
   requestMs?: number | undefined;
 }
+
+/** At the end: for a request that is on its way over a connection that was kept, or is new. */
+const lingerMs = 300;
 
 /**
  * An HTTP app as every role has one: no line for each request, and errors of ours stay in our log. Nobody holds it up by
@@ -19,6 +22,8 @@ export function httpApp(log: Logger, options: HttpOptions = {}): FastifyInstance
   const app = Fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
+    // What still comes over a connection that is kept is answered, and ends it.
+    return503OnClosing: false,
     requestTimeout: requestMs,
     http: {
       // Some clients offer h2c with every request; that is not a reason to refuse it.
@@ -29,7 +34,9 @@ export function httpApp(log: Logger, options: HttpOptions = {}): FastifyInstance
       connectionsCheckingInterval: Math.min(2_000, headMs),
     },
   });
-  app.addHook('onReady', async () => limitSockets(app.server, options));
+  let sockets: Sockets | undefined;
+  app.addHook('onReady', async () => void (sockets = limitSockets(app.server, options)));
+  app.addHook('preClose', async () => sockets?.letGo(lingerMs));
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const status = error.statusCode ?? 500;
     const about = { method: request.method, path: request.url.split('?')[0], err: error };

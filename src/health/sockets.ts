@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface SocketLimits {
   /** Connections at once; more are closed as they come. Default 1,000. */
@@ -8,11 +9,19 @@ export interface SocketLimits {
   mostIdle?: number | undefined;
 }
 
+export interface Sockets {
+  /**
+   * Before the server closes: waits at most `ms` for those who ask for nothing, and closes them `ms` later, so that no
+   * request is cut, and nobody who says nothing holds the end up.
+   */
+  letGo(ms: number): Promise<void>;
+}
+
 /**
  * Keeps a server open for others while somebody holds connections that ask for nothing: of too many, the one that has
  * been so for longest is closed. Call it when the server has its other listeners, and before it listens.
  */
-export function limitSockets(server: Server, { most = 1_000, mostIdle = 500 }: SocketLimits = {}): void {
+export function limitSockets(server: Server, { most = 1_000, mostIdle = 500 }: SocketLimits = {}): Sockets {
   /** In the order in which they became so. */
   const idle = new Set<Socket>();
   server.maxConnections = most;
@@ -33,4 +42,17 @@ export function limitSockets(server: Server, { most = 1_000, mostIdle = 500 }: S
     response.once('close', () => rest(socket));
   });
   server.on('upgrade', ({ socket }: IncomingMessage) => idle.delete(socket));
+
+  return {
+    async letGo(ms) {
+      const end = performance.now() + ms;
+      while (idle.size > 0 && performance.now() < end) await delay(10);
+      const close = (): void => {
+        for (const socket of idle) socket.destroy();
+      };
+      // The server has closed those that were idle; these came in the meantime, and have not asked for anything since.
+      const timer = setTimeout(close, ms);
+      server.once('close', () => clearTimeout(timer));
+    },
+  };
 }

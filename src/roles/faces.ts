@@ -27,6 +27,21 @@ export const webhookPart =
       parsers: webhooks({ buildkite: buildkite && { mode: buildkite.mode, secrets: () => [...buildkite.secrets()] } }),
     });
 
+/**
+ * What a process says once it was told to stop: `/readyz` is 503, and every answer ends its connection, so that the next
+ * request goes to another process. Goes onto an app before what asks for health.
+ */
+export const leavingPart =
+  (isTold: () => boolean): Part =>
+  (app) =>
+    void app.addHook('onRequest', async (request, reply) => {
+      if (!isTold()) return;
+      reply.header('connection', 'close');
+      if (request.url.split('?', 1)[0] !== '/readyz') return;
+      const detail = 'draining: this process was told to stop; send nothing new here';
+      await reply.code(503).send({ ok: false, checks: { process: { ok: false, detail } } });
+    });
+
 export const healthPart =
   ({ sql }: Pick<RoleDeps, 'sql'>, checks: Record<string, Check> = {}): Part =>
   (app) =>

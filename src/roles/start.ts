@@ -5,7 +5,8 @@ import type { Logger } from '../log.ts';
 import { postgresDir, startPostgres } from '../embedded/postgres.ts';
 import { type Database, openDatabase } from '../store/db.ts';
 import { checkSchema, migrate } from '../store/migrate.ts';
-import { type Face, healthPart, plainFace, publicFace, webhookPart } from './faces.ts';
+import { type Ending, ending } from './ending.ts';
+import { type Face, healthPart, leavingPart, plainFace, publicFace, webhookPart } from './faces.ts';
 import type { Role, RoleDeps } from './role.ts';
 import type { TemporalAt } from './temporal.ts';
 
@@ -24,83 +25,96 @@ export interface Running {
 }
 
 type RoleName = 'ingest' | 'worker' | 'server';
-type Stop = () => Promise<unknown>;
 type Started = Omit<Running, 'stop'>;
 
 /** One role, against services that are configured. */
 export async function startRole(name: RoleName, config: Config, log: Logger): Promise<Running> {
-  const stops: Stop[] = [];
-  return undoing(stops, async () => {
+  const parts = ending();
+  return undoing(parts, async () => {
     const sql = openDatabase(config.database.url ?? '', { max: 20, applicationName: `whorl-${name}` });
-    stops.push(() => sql.end({ timeout: 5 }));
+    parts.service(() => sql.end({ timeout: 5 }));
     await checkSchema(sql);
-    const started = await begin[name]({ config, sql, log }, stops);
+    const started = await begin[name]({ config, sql, log }, parts);
     log.info({ role: name, ...started.links }, `${name} is ready`);
-    return { ...started, stop: () => inReverse(stops) };
+    // Nobody but probes and metrics comes to a worker.
+    const noticeMs = name === 'worker' ? 0 : Math.min(config.drainNoticeMs, config.drainMs / 4);
+    return { ...started, stop: () => parts.stop(noticeMs) };
   });
 }
 
-const begin: Record<RoleName, (deps: Omit<RoleDeps, 'temporal'>, stops: Stop[]) => Promise<Started>> = {
-  async server(deps, stops) {
-    const face = await publicFace(deps, deps.config.listen, [healthPart(deps)]);
-    stops.push(() => face.close());
+const begin: Record<RoleName, (deps: Omit<RoleDeps, 'temporal'>, parts: Ending) => Promise<Started>> = {
+  async server(deps, parts) {
+    const face = await publicFace(deps, deps.config.listen, [leaving(parts), healthPart(deps)]);
+    parts.face(() => face.close());
     return { links: { server: face.url }, failed: new Promise<never>(() => {}) };
   },
-  async ingest(given, stops) {
+  async ingest(given, parts) {
     const deps = { ...given, temporal: (await ofTemporal()).configuredTemporal() };
-    const role = await add(stops, startIngest(deps));
-    const parts = [webhookPart(deps), await temporalHealth(deps, stops)];
-    const face = await plainFace(deps, deps.config.webhooks, parts);
-    stops.push(() => face.close());
+    const role = await add(parts, startIngest(deps));
+    const face = await plainFace(deps, deps.config.webhooks, [
+      leaving(parts),
+      webhookPart(deps),
+      await temporalHealth(deps, parts),
+    ]);
+    parts.face(() => face.close());
     return { links: { webhooks: face.url }, failed: role.failed };
   },
-  async worker(given, stops) {
+  async worker(given, parts) {
     const deps = { ...given, temporal: (await ofTemporal()).configuredTemporal() };
-    const role = await add(stops, startWorker(deps));
-    const face = await plainFace(deps, deps.config.health, [await temporalHealth(deps, stops)]);
-    stops.push(() => face.close());
+    const role = await add(parts, startWorker(deps));
+    const face = await plainFace(deps, deps.config.health, [leaving(parts), await temporalHealth(deps, parts)]);
+    parts.face(() => face.close());
     return { links: { health: face.url }, failed: role.failed };
   },
 };
 
 /** All roles in one process and on one port, with a PostgreSQL and a Temporal of our own where none are configured. */
 export async function startUp(config: Config, log: Logger): Promise<Running> {
-  const stops: Stop[] = [];
+  const parts = ending();
   const lost = Promise.withResolvers<never>();
   const gone = (reason: string): void => lost.reject(new Error(reason));
-  return undoing(stops, async () => {
+  return undoing(parts, async () => {
     const [sql, [temporal, ui]] = await Promise.all([
-      database(config, log, stops, gone),
-      engine(config, log, stops, gone),
+      database(config, log, parts, gone),
+      engine(config, log, parts, gone),
     ]);
     const deps: RoleDeps = { config, sql, log, temporal };
-    const worker = await add(stops, startWorker(deps));
-    const ingest = await add(stops, startIngest(deps));
-    const face: Face = await publicFace(deps, config.listen, [webhookPart(deps), await temporalHealth(deps, stops)]);
-    stops.push(() => face.close());
+    const worker = await add(parts, startWorker(deps));
+    const ingest = await add(parts, startIngest(deps));
+    const face: Face = await publicFace(deps, config.listen, [
+      leaving(parts),
+      webhookPart(deps),
+      await temporalHealth(deps, parts),
+    ]);
+    parts.face(() => face.close());
     const links = {
       events: `${face.url.replace('http', 'ws')}/events`,
       webhooks: `${face.url}/webhooks/buildkite`,
       ...ui,
     };
     log.info(links, 'whorl is up');
-    return { links, failed: Promise.race([worker.failed, ingest.failed, lost.promise]), stop: () => inReverse(stops) };
+    // There is no other process that a load balancer could turn to, so nobody is given notice.
+    return {
+      links,
+      failed: Promise.race([worker.failed, ingest.failed, lost.promise]),
+      stop: () => parts.stop(0),
+    };
   });
 }
 
 type Gone = (reason: string) => void;
 
-async function database(config: Config, log: Logger, stops: Stop[], gone: Gone): Promise<Database> {
+async function database(config: Config, log: Logger, parts: Ending, gone: Gone): Promise<Database> {
   let { url } = config.database;
   if (url === undefined) {
     const dir = postgresDir(config.database.dir);
     await mkdir(path.dirname(dir), { recursive: true });
     const postgres = await startPostgres({ dir, log: (line) => log.info(line), onExit: gone });
-    stops.push(() => postgres.stop());
+    parts.service(() => postgres.stop());
     url = postgres.url;
   }
   const sql = openDatabase(url, { max: 30, applicationName: 'whorl-up' });
-  stops.push(() => sql.end({ timeout: 5 }));
+  parts.service(() => sql.end({ timeout: 5 }));
   await migrate(sql, { log: (line) => log.info(line) });
   return sql;
 }
@@ -108,7 +122,7 @@ async function database(config: Config, log: Logger, stops: Stop[], gone: Gone):
 async function engine(
   config: Config,
   log: Logger,
-  stops: Stop[],
+  parts: Ending,
   gone: Gone,
 ): Promise<[TemporalAt, Record<string, string>]> {
   const { configuredTemporal, temporalOn } = await ofTemporal();
@@ -121,44 +135,33 @@ async function engine(
     log: (line) => log.info(line),
     onExit: gone,
   });
-  stops.push(() => temporal.stop());
+  parts.service(() => temporal.stop());
   return [
     temporalOn(temporal.address, temporal.namespace),
     temporal.uiUrl === undefined ? {} : { temporal: temporal.uiUrl },
   ];
 }
 
-async function temporalHealth(deps: RoleDeps, stops: Stop[]) {
+async function temporalHealth(deps: RoleDeps, parts: Ending) {
   const { openClient, temporalCheck } = await ofTemporal();
   const client = openClient(deps.temporal);
-  stops.push(() => client.connection.close());
+  parts.service(() => client.connection.close());
   return healthPart(deps, { temporal: temporalCheck(client) });
 }
 
-async function add(stops: Stop[], starting: Promise<Role>): Promise<Role> {
+const leaving = (parts: Ending) => leavingPart(() => parts.isTold);
+
+async function add(parts: Ending, starting: Promise<Role>): Promise<Role> {
   const role = await starting;
-  stops.push(() => role.stop());
+  parts.role(() => role.stop());
   return role;
 }
 
-/** What was started last ends first; one that fails to end does not keep the others. */
-async function inReverse(stops: Stop[]): Promise<void> {
-  const errors: unknown[] = [];
-  for (let stop = stops.pop(); stop; stop = stops.pop()) {
-    try {
-      await stop();
-    } catch (error) {
-      errors.push(error);
-    }
-  }
-  if (errors.length > 0) throw new AggregateError(errors, 'could not stop everything');
-}
-
-async function undoing<T>(stops: Stop[], start: () => Promise<T>): Promise<T> {
+async function undoing<T>(parts: Ending, start: () => Promise<T>): Promise<T> {
   try {
     return await start();
   } catch (error) {
-    await inReverse(stops).catch(() => {});
+    await parts.stop(0).catch(() => {});
     throw error;
   }
 }

@@ -9,7 +9,7 @@ export interface ReaderOptions {
   pingMs?: number;
   /** A reader whose socket takes nothing for so long is closed with 1013. Default 10 s. */
   writeDeadlineMs?: number;
-  /** How long readers may take to say goodbye at shutdown. Default 1 s. */
+  /** How long a reader that takes nothing may take to say goodbye at shutdown. Default 1 s. */
   closeMs?: number;
 }
 
@@ -53,11 +53,19 @@ export function readers(log: Logger, path: string, options: ReaderOptions = {}):
       sockets.close();
       const gone = [...sockets.clients].map((reader) => new Promise((resolve) => reader.once('close', resolve)));
       for (const reader of sockets.clients) reader.close(1001, 'going away; reconnect to continue');
-      const timer = setTimeout(() => {
-        for (const reader of sockets.clients) reader.terminate();
+      const left = new Map<WebSocket, number>();
+      let rounds = 0;
+      const timer = setInterval(() => {
+        rounds += 1;
+        for (const reader of sockets.clients) {
+          // Whoever still takes what was sent before the goodbye gets it whole, within reason.
+          if (rounds < 5 && reader.bufferedAmount > 0 && reader.bufferedAmount < (left.get(reader) ?? Infinity)) {
+            left.set(reader, reader.bufferedAmount);
+          } else reader.terminate();
+        }
       }, closeMs);
       await Promise.all(gone);
-      clearTimeout(timer);
+      clearInterval(timer);
     },
   };
 }
