@@ -206,4 +206,6 @@ export interface Limiter {
   reserve(bucket: string, key: string, priority: Priority): Promise<Date>;
   /** The CI said that nothing may come before this time. */
   block(bucket: string, until: Date): Promise<void>;
+  /** What the CI last said of its own limit, for people to look at. Times are by `Date.now`. */
+  told?(bucket: string, limits: Limits): Promise<void>;
 }

@@ -9,6 +9,8 @@ import { parseTime } from './wire.ts';
 const needed = ['read_builds', 'write_builds', 'read_build_logs'];
 const soonMs = 14 * 24 * 3600_000;
 
+export type TokenInfo = z.infer<typeof tokenShape>;
+
 const tokenShape = z.object({
   scopes: z.array(z.string()).catch([]),
   expires_at: z.string().optional().catch(undefined),
@@ -19,7 +21,7 @@ const tokenShape = z.object({
 });
 
 /** `GET /access-token` needs no scope. It tells the user's name and e-mail, but no id. */
-async function readToken(http: Http, signal: AbortSignal): Promise<z.infer<typeof tokenShape>> {
+export async function readToken(http: Http, signal: AbortSignal): Promise<TokenInfo> {
   const answer = await http.call({
     method: 'GET',
     path: ['access-token'],
@@ -48,16 +50,25 @@ export async function readIdentity(http: Http, signal: AbortSignal): Promise<Ide
   );
 }
 
+/** The scopes that we need and the token does not have. */
+export const lackingScopes = ({ scopes }: TokenInfo): string[] => needed.filter((scope) => !scopes.includes(scope));
+
+/** When the token ends, if that is soon: ms since 1970. */
+export function endsSoon({ expires_at: expires }: TokenInfo): number | undefined {
+  const end = parseTime(expires);
+  return end !== undefined && end - Date.now() < soonMs ? end : undefined;
+}
+
 /** Whether the token can do what we need, and for how long. */
 export async function readHealth(http: Http, signal: AbortSignal): Promise<Health> {
   try {
-    const { scopes, expires_at: expires } = await readToken(http, signal);
-    const lacking = needed.filter((scope) => !scopes.includes(scope));
+    const token = await readToken(http, signal);
+    const lacking = lackingScopes(token);
     if (lacking.length > 0) {
       return { ok: false, detail: `the Buildkite token lacks ${lacking.join(', ')}; give it these scopes` };
     }
-    const end = parseTime(expires);
-    if (end !== undefined && end - Date.now() < soonMs) {
+    const end = endsSoon(token);
+    if (end !== undefined) {
       return { ok: true, detail: `the Buildkite token expires on ${new Date(end).toISOString()}; replace it before` };
     }
     return { ok: true, detail: 'the Buildkite token is valid and has all scopes' };

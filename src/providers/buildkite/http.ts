@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ProviderError } from '../errors.ts';
 import type { Limiter, Limits, Priority } from '../provider.ts';
 import { steadyNow } from '../../steady.ts';
 import { describe, reasonIn, thrownFor } from './answers.ts';
-import { rateLimits, retryAfter } from './rate.ts';
+import { bucketOf, rateLimits, retryAfter, teller } from './rate.ts';
 
 export interface HttpOptions {
   /** Without a slash at its end: `https://api.buildkite.com/v2`. */
@@ -69,11 +68,16 @@ const jsonCap = 16 * 1024 * 1024;
 
 export function createHttp({ apiUrl, token, limiter, timeoutMs }: HttpOptions): Http {
   let last: Limits = { remaining: null, limit: null, resetAt: null };
+  const tell = teller(limiter);
 
   /** Reads what was answered apart from the body of a success, which is undefined here. */
   const judge = async (request: Request, secret: string, bucket: string, response: Response, patience: Patience) => {
     const { status, headers } = response;
-    last = rateLimits(headers, Date.now()) ?? last;
+    const said = rateLimits(headers, Date.now());
+    if (said) {
+      last = said;
+      tell(bucket, said);
+    }
     if (status >= 200 && status < 300) return undefined;
     const bytes = await readBody(request, response, patience);
     const reason = reasonIn(bytes).replaceAll(secret || '\0', '[token]');
@@ -90,8 +94,7 @@ export function createHttp({ apiUrl, token, limiter, timeoutMs }: HttpOptions): 
 
   const begin = async (request: Request) => {
     const secret = token();
-    // Limits belong to a token's user, whom we may not know yet; one spindle has one token.
-    const bucket = `buildkite/${createHash('sha256').update(secret).digest('hex').slice(0, 16)}`;
+    const bucket = bucketOf(secret);
     await waitForSlot(limiter, bucket, request);
     const patience = createPatience(timeoutMs, request.signal);
     try {

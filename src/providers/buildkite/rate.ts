@@ -1,4 +1,9 @@
-import type { Limits } from '../provider.ts';
+import { createHash } from 'node:crypto';
+import type { Limiter, Limits } from '../provider.ts';
+
+/** How often what Buildkite says of its limit is written down; more often when nothing is left. */
+const tellMs = 5_000;
+const tellEmptyMs = 1_000;
 
 /** Bounds for a `reset` that makes no sense; the real window is a minute. */
 const shortest = 1;
@@ -53,4 +58,22 @@ function usedUp(headers: Headers): number | undefined {
   const both = [window(headers, 'RateLimit-User'), window(headers, 'RateLimit')];
   const resets = both.filter((one) => one.remaining === 0).map((one) => one.reset ?? 60);
   return resets.length > 0 ? Math.max(...resets) : undefined;
+}
+
+/**
+ * The name under which calls with this token share a rate budget. Limits belong to a token's user, whom we may not know
+ * yet; one spindle has one token.
+ */
+export const bucketOf = (token: string): string =>
+  `buildkite/${createHash('sha256').update(token).digest('hex').slice(0, 16)}`;
+
+/** Writes down now and then what Buildkite said. No call waits for it, and none fails because of it. */
+export function teller(limiter: Limiter): (bucket: string, said: Limits) => void {
+  let toldAt = Number.NEGATIVE_INFINITY;
+  return (bucket, said) => {
+    const now = performance.now();
+    if (now - toldAt < (said.remaining === 0 ? tellEmptyMs : tellMs)) return;
+    toldAt = now;
+    void limiter.told?.(bucket, said).catch(() => {});
+  };
 }
