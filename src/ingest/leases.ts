@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Sql } from '../store/db.ts';
 import {
   type Held,
+  type Renewed,
   addSources,
   announceMember,
   leaveMembers,
@@ -48,12 +49,17 @@ export type LeaseManager = {
 
 type Entry = { lease: Held; running: Running; lost: AbortController; validUntil: number; leaving: boolean };
 
+/** After another process's time is over, and between two looks at the least. */
+const restMs = 50;
+
 /**
  * Holds this process's fair share of the sources: takes those that nobody has, gives some up when there are more
  * processes, and counts a lease as lost by its own clock when it could not be renewed in time.
  */
 export function leaseManager(options: LeaseOptions): LeaseManager {
   const { sql, owner, log, ttlMs = 10_000, wakeOn = ['repos'] } = options;
+  /** Between two looks, unless another process is taken for dead before. */
+  const pauseMs = ttlMs / 3;
   const entries = new Map<string, Entry>();
   /** sources that were lost, and have not stopped yet */
   const ending = new Map<string, Promise<void>>();
@@ -102,12 +108,11 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
     );
   };
 
-  /** Returns how many processes are alive. */
-  const renew = async (): Promise<number> => {
+  const renew = async (): Promise<Pick<Renewed, 'members' | 'othersUntilMs'>> => {
     const began = performance.now();
     const asked = [...entries].map(([source, { lease }]) => ({ source, epoch: lease.epoch }));
-    const { held, members } = await within(ttlMs, renewLeases(sql, owner, asked, ttlMs));
-    const epochs = new Map(held.map(({ source, epoch }) => [source, epoch]));
+    const renewed = await within(ttlMs, renewLeases(sql, owner, asked, ttlMs, { leaving: stopping }));
+    const epochs = new Map(renewed.held.map(({ source, epoch }) => [source, epoch]));
     for (const { source, epoch } of asked) {
       const entry = entries.get(source);
       if (entry?.lease.epoch !== epoch) continue;
@@ -116,7 +121,7 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
       else if (!entry.leaving) lose(source, 'another process has taken the source over');
     }
     watchExpiry();
-    return members;
+    return renewed;
   };
 
   const giveUp = async (source: string, why: string): Promise<void> => {
@@ -164,13 +169,15 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
     }
   };
 
-  const tick = async (): Promise<void> => {
-    const members = await renew();
+  /** How long to wait before the next one, ms. */
+  const tick = async (): Promise<number> => {
+    const { members, othersUntilMs } = await renew();
+    const pause = Math.min(pauseMs, Math.max(restMs, (othersUntilMs ?? pauseMs) + restMs));
     if (!announced) await within(ttlMs, announceMember(sql));
     announced = true;
     const wanted = new Set(await ask());
     const fair = Math.ceil(wanted.size / members);
-    if (stopping) return;
+    if (stopping) return pause;
 
     for (const source of entries.keys()) if (!wanted.has(source)) void giveUp(source, 'it is not wanted any more');
     const mine = [...entries].filter(([, entry]) => !entry.leaving).map(([source]) => source);
@@ -178,17 +185,19 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
 
     const free = [...wanted].filter((source) => !entries.has(source) && !ending.has(source));
     if (mine.length < fair && free.length > 0) await take(free, fair - mine.length);
+    return pause;
   };
 
   const loop = async (): Promise<void> => {
     while (!stopping) {
       woken = false;
-      await tick().catch((error: unknown) => {
+      const pause = await tick().catch((error: unknown) => {
         log.warn({ err: error }, 'could not look after the leases; trying again');
+        return pauseMs;
       });
       if (woken || stopping) continue;
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ttlMs / 3);
+        const timer = setTimeout(resolve, pause);
         wake = () => {
           clearTimeout(timer);
           resolve();
@@ -209,13 +218,14 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
       stopping = true;
       wake();
       await Promise.all([ended, listener.close()]);
-      const keep = setInterval(() => void renew().catch(() => {}), ttlMs / 3);
-      await Promise.all([...[...entries.keys()].map((source) => giveUp(source, 'stopping')), ...ending.values()]);
-      clearInterval(keep);
-      clearTimeout(expiry);
+      // First, so that the others take each source as soon as it is given back, and not only their share of yesterday.
       await within(ttlMs, leaveMembers(sql, owner)).catch((error: unknown) => {
         log.warn({ err: error }, 'could not sign off; the others will notice');
       });
+      const keep = setInterval(() => void renew().catch(() => {}), pauseMs);
+      await Promise.all([...[...entries.keys()].map((source) => giveUp(source, 'stopping')), ...ending.values()]);
+      clearInterval(keep);
+      clearTimeout(expiry);
     },
   };
 }

@@ -5,20 +5,31 @@ const memberPrefix = 'ingest/';
 
 export type Held = { source: string; epoch: bigint };
 
+export interface Renewed {
+  /** What this process still holds; whatever another one has taken over is missing. */
+  held: Held[];
+  /** How many processes are alive, this one included. */
+  members: number;
+  /** When the first of the others is taken for dead, unless it renews before, ms from now. Null without others. */
+  othersUntilMs: number | null;
+}
+
 /**
  * Prolongs what this process holds, and its row as a member, and counts the processes that are alive, in one statement.
- * `held`: what it still holds; whatever another process has taken over is missing. `members`: this process included.
+ * One that is `leaving` is no member any more, so that the others count on having its share.
  */
 export async function renewLeases(
   sql: Sql,
   owner: string,
   held: readonly Held[],
   ttlMs: number,
-): Promise<{ held: Held[]; members: number }> {
-  const rows = await sql<{ members: number; source: string | null; epoch: bigint | null }[]>`
+  { leaving = false } = {},
+): Promise<Renewed> {
+  const rows = await sql<(Omit<Renewed, 'held'> & { source: string | null; epoch: bigint | null })[]>`
     with member as (
       insert into leases (source, owner, epoch, expires_at)
-      values (${memberPrefix + owner}, ${owner}, 1, clock_timestamp() + ${ttlMs} * interval '1 ms')
+      select ${memberPrefix + owner}, ${owner}, 1, clock_timestamp() + ${ttlMs} * interval '1 ms'
+      where not ${leaving}::boolean
       on conflict (source) do update set owner = excluded.owner, expires_at = excluded.expires_at
     ), renewed as (
       update leases l set expires_at = clock_timestamp() + ${ttlMs} * interval '1 ms'
@@ -27,13 +38,16 @@ export async function renewLeases(
       where l.source = mine.source and l.epoch = mine.epoch::bigint and l.owner = ${owner}
       returning l.source, l.epoch
     ), others as (
-      select count(*)::int as count from leases
+      select count(*)::int as count,
+        (extract(epoch from min(expires_at) - clock_timestamp()) * 1000)::double precision as until_ms
+      from leases
       where source like ${`${memberPrefix}%`} and source <> ${memberPrefix + owner} and expires_at > clock_timestamp()
     )
-    select others.count + 1 as members, renewed.source, renewed.epoch from others left join renewed on true`;
+    select others.count + 1 as members, others.until_ms as "othersUntilMs", renewed.source, renewed.epoch from others left join renewed on true`;
   return {
     held: rows.flatMap(({ source, epoch }) => (source === null || epoch === null ? [] : [{ source, epoch }])),
     members: rows[0]?.members ?? 1,
+    othersUntilMs: rows[0]?.othersUntilMs ?? null,
   };
 }
 
