@@ -1,9 +1,10 @@
-// Writes docs/configuration.md from the schema of the settings. With --check it only compares, and exits with 1.
+// Writes docs/configuration.md from the schema of the settings, and docs/cli.md from the help of the commands.
+// With --check it only compares, and exits with 1.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { commandLineDocs } from './cli-docs.ts';
 import { groups, type Setting } from '../src/config/setting.ts';
 import { settings } from '../src/config/settings.ts';
 
-const target = new URL('../docs/configuration.md', import.meta.url);
 const all: readonly Setting[] = Object.values(settings);
 
 const head = `# Configuration
@@ -62,11 +63,17 @@ function row({ name, form, default: value, required, secret, description, exampl
 }
 
 function run(check: boolean): void {
-  const text = configurationDocs();
-  if (!check) return writeFileSync(target, text);
-  if (readFileSync(target, 'utf8') === text) return;
-  console.error('docs/configuration.md is not what the settings say. Run `node scripts/docs.ts` and commit the file.');
-  process.exitCode = 1;
+  for (const [name, text] of [
+    ['docs/configuration.md', configurationDocs()],
+    ['docs/cli.md', commandLineDocs()],
+  ] as const) {
+    const target = new URL(`../${name}`, import.meta.url);
+    if (!check) writeFileSync(target, text);
+    else if (readFileSync(target, 'utf8') !== text) {
+      console.error(`${name} is not what the code says. Run \`node scripts/docs.ts\` and commit the file.`);
+      process.exitCode = 1;
+    }
+  }
 }
 
 if (import.meta.main) run(process.argv.includes('--check'));

@@ -11,14 +11,16 @@ import type { CommandKind } from '../store/work.ts';
 import { withDatabase } from './database.ts';
 import { CommandError, exitCodes, usageError } from './errors.ts';
 import { findPipeline, pipelineArgument } from './find.ts';
+import { notes } from './help.ts';
 import { ownShell, type Shell } from './shell.ts';
-import { plain, unfinished } from './text.ts';
+import { json, plain, unfinished } from './text.ts';
 
 interface Options {
   readonly id?: string;
   readonly by?: string;
   /** ms, or false for not at all. */
   readonly wait: number | false;
+  readonly json?: true;
 }
 
 const purposes: Record<CommandKind, string> = {
@@ -42,15 +44,17 @@ export function askCommand(kind: CommandKind, shell: Shell = ownShell): Command 
     .option('--no-wait', 'write the command down and leave')
     .option('--by <name>', 'who asks, as others will read it (default: the user of this machine)', readBy)
     .option('--id <id>', 'an id of your own: given twice, the command is carried out once', readId)
+    .option('--json', 'as JSON: the command, and what became of it')
     .addHelpText(
       'after',
-      `
-The exit code is 0 when it is done, 1 when it was refused, and 3 when it still waits to be carried out.
-
-Examples:
-  whorl ${kind} pipeline/knot1.tangled.sh/3lwz7gq5vks22
-  whorl ${kind} 3lwz7gq5vks22 ci.yml --wait 2m
-  whorl ${kind} 3lwz7gq5vks22 --no-wait --by deploy-bot --id release-42`,
+      notes({
+        exit: 'The exit code is 0 when it is done, 1 when it was refused, and 3 when it still waits to be carried out.',
+        examples: [
+          `whorl ${kind} pipeline/knot1.tangled.sh/3lwz7gq5vks22`,
+          `whorl ${kind} 3lwz7gq5vks22 ci.yml --wait 2m`,
+          `whorl ${kind} 3lwz7gq5vks22 --no-wait --by deploy-bot --id release-42`,
+        ],
+      }),
     )
     .action((text: string, job: string | undefined, options: Options) => ask(shell, kind, { text, job }, options));
 }
@@ -59,7 +63,7 @@ async function ask(
   shell: Shell,
   kind: CommandKind,
   { text, job }: { text: string; job: string | undefined },
-  { id = randomUUID(), by = user(), wait }: Options,
+  { id = randomUUID(), by = user(), wait, json: asJson }: Options,
 ): Promise<void> {
   await withDatabase(shell.env, async (sql) => {
     const pipeline = await findPipeline(sql, text);
@@ -67,15 +71,27 @@ async function ask(
     const command = { id, pipeline, kind, job, by };
     await insertCommand(sql, command);
     await checkSame(sql, command);
-    if (wait === false) return shell.print(`Written down as ${plain(id)}: ${look(command)}.`);
-    const answer = await settled(sql, id, wait);
-    if (answer?.state === 'done') return shell.print(plain(answer.result ?? 'Done.'));
+    const answer = wait === false ? await commandResult(sql, id) : await settled(sql, id, wait);
+    if (asJson) shell.print(json(asData(command, answer)));
+    if (wait === false) return asJson ? undefined : shell.print(`Written down as ${plain(id)}: ${look(command)}.`);
+    if (answer?.state === 'done') return asJson ? undefined : shell.print(plain(answer.result ?? 'Done.'));
     const reason = answer?.result ? `: ${answer.result}` : '';
     if (answer?.state === 'refused') throw new CommandError(`the ${kind} was refused${reason}`);
     const waiting = `the ${kind} still waits to be carried out${reason}`;
     throw new CommandError(`${unfinished(waiting)}; ${look(command)}`, exitCodes.waiting);
   });
 }
+
+/** What `--json` prints: a promise to scripts. `result` is what it came to, or what keeps it from being carried out. */
+const asData = ({ id, pipeline, kind, job, by }: NewCommand, answer: CommandResult | undefined) => ({
+  id,
+  pipeline,
+  kind,
+  job: job ?? null,
+  by,
+  state: answer?.state ?? 'new',
+  result: answer?.result ?? null,
+});
 
 const look = ({ id, kind, pipeline, job }: NewCommand): string => {
   const again = ['whorl', kind, pipeline, ...(job === undefined ? [] : [job]), '--id', id].join(' ');

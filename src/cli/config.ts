@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { ConfigError, type Effective, loadConfig, loadToolConfig, type Role } from '../config/index.ts';
+import { notes } from './help.ts';
 
 const roles = ['up', 'ingest', 'worker', 'server'] as const satisfies readonly Role[];
 
@@ -11,9 +12,17 @@ interface Options {
 /** `whorl config`: what holds now and where it comes from, without a secret in it. Exit code 1 when something is wrong. */
 export function configCommand(env = process.env, print: (text: string) => void = (text) => console.log(text)): Command {
   return new Command('config')
-    .description('print the effective configuration, with secrets hidden; exit code 1 when it has problems')
+    .description('print the effective configuration, with secrets hidden, and what is wrong with it')
     .option('--json', 'as JSON')
     .addOption(new Option('--for <role>', 'check what this role needs').choices([...roles, 'tools']).default('up'))
+    .addHelpText(
+      'after',
+      notes({
+        about: 'docs/configuration.md says what each name means.',
+        exit: 'The exit code is 1 when something is wrong, and all that is wrong is listed.',
+        examples: ['whorl config', 'whorl config --for worker', 'whorl config --for tools --json'],
+      }),
+    )
     .action((options: Options) => {
       const report = inspect(env, options.for);
       print(options.json ? JSON.stringify(report, undefined, 2) : asText(report));

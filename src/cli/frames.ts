@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { listRefused, type RefusedFrame } from '../store/refused.ts';
 import { withDatabase } from './database.ts';
+import { notes } from './help.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain, time } from './text.ts';
 
@@ -15,13 +16,10 @@ export function framesCommand(shell: Shell = ownShell): Command {
     .option('--json', 'as JSON, with all that was kept of each')
     .addHelpText(
       'after',
-      `
-Of one that is longer than 64 KiB the beginning is kept.
-
-Examples:
-  whorl frames
-  whorl frames jetstream
-  whorl frames knot/knot1.tangled.sh --json`,
+      notes({
+        about: 'Of one that is longer than 64 KiB the beginning is kept.',
+        examples: ['whorl frames', 'whorl frames jetstream', 'whorl frames knot/knot1.tangled.sh --json'],
+      }),
     )
     .action(async (source: string | undefined, options: { json?: true }) => {
       const frames = await withDatabase(shell.env, (sql) => listRefused(sql, source));

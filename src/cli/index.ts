@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { completionCommand } from './completion.ts';
 import { configCommand } from './config.ts';
 import { framesCommand } from './frames.ts';
 import { migrateCommand } from './migrate.ts';
@@ -11,11 +12,20 @@ export { ownShell, run, type Shell } from './shell.ts';
 
 /** Adds the commands that look and ask. Whoever runs the program with `run` gets their exit code. */
 export function addCommands(program: Command, shell: Shell = ownShell): Command {
-  program.addCommand(configCommand(shell.env, (text) => shell.print(text)));
-  program.addCommand(migrateCommand(shell));
-  program.addCommand(reposCommand(shell));
-  program.addCommand(framesCommand(shell));
-  program.addCommand(replayCommand(shell));
-  for (const command of pipelineCommands(shell)) program.addCommand(command);
+  for (const [group, commands] of Object.entries(groups(shell))) {
+    program.commandsGroup(group);
+    for (const command of commands) program.addCommand(command);
+  }
   return program;
 }
+
+const groups = (shell: Shell): Record<string, Command[]> => ({
+  'Pipelines:': pipelineCommands(shell),
+  'What comes in:': [reposCommand(shell), framesCommand(shell)],
+  'Operation:': [
+    configCommand(shell.env, (text) => shell.print(text)),
+    migrateCommand(shell),
+    replayCommand(shell),
+    completionCommand(shell),
+  ],
+});

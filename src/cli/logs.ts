@@ -11,6 +11,7 @@ import { watchLog } from '../store/watchers.ts';
 import { withDatabase } from './database.ts';
 import { CommandError, exitCodes, usageError } from './errors.ts';
 import { findPipeline, pipelineArgument } from './find.ts';
+import { notes } from './help.ts';
 import { entriesOf, logLines } from './log-lines.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain, unfinished } from './text.ts';
@@ -43,13 +44,15 @@ export function logsCommand(shell: Shell = ownShell): Command {
     .option('--json', 'as JSON, an entry on each line, as /logs sends them')
     .addHelpText(
       'after',
-      `
-Colours are shown on a terminal only. The exit code is 0 when there was something to show, and 3 when there is no log yet.
-
-Examples:
-  whorl logs pipeline/knot1.tangled.sh/3lwz7gq5vks22
-  whorl logs 3lwz7gq5vks22 ci.yml --follow
-  whorl logs 3lwz7gq5vks22 ci.yml --attempt 1 --times`,
+      notes({
+        about: 'Colours are shown on a terminal only.',
+        exit: 'The exit code is 0 when there was something to show, and 3 when there is no log yet.',
+        examples: [
+          'whorl logs pipeline/knot1.tangled.sh/3lwz7gq5vks22',
+          'whorl logs 3lwz7gq5vks22 ci.yml --follow',
+          'whorl logs 3lwz7gq5vks22 ci.yml --attempt 1 --times',
+        ],
+      }),
     )
     .action(async (text: string, job: string | undefined, options: Options) => {
       await withDatabase(shell.env, async (sql) => showLogs(shell, sql, await findPipeline(sql, text), job, options));

@@ -4,12 +4,15 @@ import { loadToolConfig } from '../config/index.ts';
 import { checkSchema, migrate, ownSchema } from '../store/migrate.ts';
 import { withDatabase } from './database.ts';
 import { usageError } from './errors.ts';
+import { notes } from './help.ts';
 import { ownShell, type Shell } from './shell.ts';
+import { json } from './text.ts';
 
 interface Options {
   readonly check?: true;
   /** ms */
   readonly wait: number;
+  readonly json?: true;
 }
 
 /** `whorl migrate`: database and Temporal as this release needs them. */
@@ -22,52 +25,71 @@ export function migrateCommand(shell: Shell = ownShell): Command {
         .argParser(readWait)
         .default(60_000, '60s'),
     )
+    .option('--json', 'as JSON')
     .addHelpText(
       'after',
-      `
-It may run any number of times, and in several places at once. Temporal is left out where no TEMPORAL_* name is set.
-
-Examples:
-  whorl migrate
-  whorl migrate --check`,
+      notes({
+        about:
+          'It may run any number of times, and in several places at once. Temporal is left out where no TEMPORAL_* name is set.',
+        examples: ['whorl migrate', 'whorl migrate --check'],
+      }),
     )
     .action(async (options: Options) => {
-      await (options.check ? check(shell) : apply(shell));
-      await searchAttributes(shell, options);
+      const say = (line: string): void => (options.json ? undefined : shell.print(line));
+      const database = await (options.check ? check(shell) : apply(shell, say));
+      say(database.words);
+      const temporal = await searchAttributes(shell, options, say);
+      say(temporal?.words ?? 'Temporal: left out, because no TEMPORAL_ADDRESS is set; `whorl up` prepares its own');
+      if (options.json) shell.print(json({ database: database.data, temporal: temporal?.data ?? null }));
     });
 }
 
-async function apply({ env, print }: Shell): Promise<void> {
+/** For people, and what `--json` prints: a promise to scripts. */
+interface Told<T> {
+  words: string;
+  data: T;
+}
+
+type Database = Told<{ schema: number; needs: number; applied: string[] }>;
+type Temporal = Told<{ server: string; added: string[] }>;
+
+async function apply({ env }: Shell, say: (line: string) => void): Promise<Database> {
   const began = performance.now();
-  let applied = 0;
+  const applied: string[] = [];
   const log = (line: string): void => {
-    applied += 1;
-    print(line);
+    applied.push(line.replace(/^applying migration /, ''));
+    say(line);
   };
   const { version } = await withDatabase(env, (sql) => migrate(sql, { log }), { schema: 'any' });
   const took = `${Math.round(performance.now() - began)} ms`;
-  const own = await ownSchema();
-  if (version > own.version) print(`Database: at schema ${version}, of a newer release; left as it is (${took})`);
-  else if (applied === 0) print(`Database: at schema ${version}, nothing to do (${took})`);
-  else print(`Database: at schema ${version}, applied ${applied} migration${applied === 1 ? '' : 's'} (${took})`);
+  const { version: needs } = await ownSchema();
+  const count = `${applied.length} migration${applied.length === 1 ? '' : 's'}`;
+  const done =
+    version > needs ? 'of a newer release; left as it is' : applied.length === 0 ? 'nothing to do' : `applied ${count}`;
+  return { words: `Database: at schema ${version}, ${done} (${took})`, data: { schema: version, needs, applied } };
 }
 
-async function check({ env, print }: Shell): Promise<void> {
+async function check({ env }: Shell): Promise<Database> {
   const { version } = await withDatabase(env, (sql) => checkSchema(sql), { schema: 'any' });
-  print(`Database: at schema ${version}, as this release needs it`);
+  const { version: needs } = await ownSchema();
+  return {
+    words: `Database: at schema ${version}, as this release needs it`,
+    data: { schema: version, needs, applied: [] },
+  };
 }
 
-async function searchAttributes({ env, print }: Shell, options: Options): Promise<void> {
-  if (!loadToolConfig(env).config.temporal.configured) {
-    print('Temporal: left out, because no TEMPORAL_ADDRESS is set; `whorl up` prepares its own');
-    return;
-  }
+async function searchAttributes(
+  { env }: Shell,
+  options: Options,
+  say: (line: string) => void,
+): Promise<Temporal | undefined> {
+  if (!loadToolConfig(env).config.temporal.configured) return undefined;
   // Temporal's client is large, and the other commands do without.
   const { ensureSearchAttributes } = await import('./search-attributes.ts');
   const waitMs = options.check ? 0 : options.wait;
-  const { server, added } = await ensureSearchAttributes(env, { check: options.check, waitMs, onWait: print });
+  const { server, added } = await ensureSearchAttributes(env, { check: options.check, waitMs, onWait: say });
   const what = added.length > 0 ? `added the search attributes ${added.join(', ')}` : 'its search attributes are there';
-  print(`Temporal (${server}): ${what}`);
+  return { words: `Temporal (${server}): ${what}`, data: { server, added } };
 }
 
 function readWait(text: string): number {

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { ConfigError, loadToolConfig, type ToolConfig } from '../config/index.ts';
 import { version } from '../version.ts';
 import { CommandError, exitCodes, usageError } from './errors.ts';
+import { notes } from './help.ts';
 import type { Result } from './replay-run.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain } from './text.ts';
@@ -34,16 +35,17 @@ export function replayCommand(shell: Shell = ownShell, progress: Progress = ownP
     .option('--json', 'as JSON')
     .addHelpText(
       'after',
-      `
-It changes nothing. It needs the TEMPORAL_* settings of the running release and the code of the new one.
-The exit code is 0 when all replay, 1 when some would break, and 2 when it could not be found out.
-docs/changing-workflows.md says what to do about those that break.
-
-Examples:
-  whorl replay
-  whorl replay --limit 500 --concurrency 4
-  whorl replay --query "WorkflowType = 'pipeline' AND StartTime > '2026-05-01T00:00:00Z'"
-  whorl replay --query "WorkflowId = 'pipeline/knot1.tangled.sh/3lwz7gq5vks22'" --json`,
+      notes({
+        about:
+          'It changes nothing. It needs the TEMPORAL_* settings of the running release and the code of the new one. docs/changing-workflows.md says what to do about those that break.',
+        exit: 'The exit code is 0 when all replay, 1 when some would break, and 2 when it could not be found out.',
+        examples: [
+          'whorl replay',
+          'whorl replay --limit 500 --concurrency 4',
+          `whorl replay --query "WorkflowType = 'pipeline' AND StartTime > '2026-05-01T00:00:00Z'"`,
+          `whorl replay --query "WorkflowId = 'pipeline/knot1.tangled.sh/3lwz7gq5vks22'" --json`,
+        ],
+      }),
     )
     .action((options: Options) => replay(shell, progress, options));
 }

@@ -4,6 +4,7 @@ import { factsOf } from '../store/access.ts';
 import { type AccountRow, accountOf, unservedTriggers, type WaitingTrigger } from '../store/why.ts';
 import { withDatabase } from './database.ts';
 import { CommandError } from './errors.ts';
+import { notes } from './help.ts';
 import { named, type RepoName } from './repo-arguments.ts';
 import type { Shell } from './shell.ts';
 import { json, plain, table, time } from './text.ts';
@@ -22,12 +23,14 @@ export const whyCommand = (shell: Shell): Command =>
     .option('--json', 'as JSON')
     .addHelpText(
       'after',
-      `
-Instead of its name, the key of its record or its own DID will do. The exit code is 0 when it is served, and 1 when not.
-
-Examples:
-  whorl repos why knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site
-  whorl repos why localhost:5555 did:web:alice.example/site --json`,
+      notes({
+        about: 'Instead of its name, the key of its record or its own DID will do.',
+        exit: 'The exit code is 0 when it is served, and 1 when not.',
+        examples: [
+          'whorl repos why knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site',
+          'whorl repos why localhost:5555 did:web:alice.example/site --json',
+        ],
+      }),
     )
     .action(async (knot: string, { did, name }: RepoName, options: { json?: true }) => {
       const asked: AskedRepo = name.startsWith('did:') ? { knot, did, name: '', repoDid: name } : { knot, did, name };

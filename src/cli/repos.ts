@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { chosenSince, isChosen, listRepos, pinRepo, type Repo, type RepoKey, unpinRepo } from '../store/repos.ts';
 import { withDatabase } from './database.ts';
 import { CommandError, usageError } from './errors.ts';
+import { notes } from './help.ts';
 import { named, type RepoName } from './repo-arguments.ts';
 import { whyCommand } from './repos-why.ts';
 import { ownShell, type Shell } from './shell.ts';
@@ -11,12 +12,14 @@ import { json, plain, table, time } from './text.ts';
 export function reposCommand(shell: Shell = ownShell): Command {
   const repos = new Command('repos').description('see and choose which repositories this spindle serves').addHelpText(
     'after',
-    `
-Examples:
-  whorl repos pin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site
-  whorl repos list
-  whorl repos why knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site
-  whorl repos unpin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site`,
+    notes({
+      examples: [
+        'whorl repos pin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site',
+        'whorl repos list',
+        'whorl repos why knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site',
+        'whorl repos unpin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site',
+      ],
+    }),
   );
   repos.addCommand(pin(shell)).addCommand(list(shell)).addCommand(whyCommand(shell)).addCommand(unpin(shell));
   return repos;
@@ -25,38 +28,46 @@ Examples:
 const pin = (shell: Shell): Command =>
   named('pin', 'serve a repository; what happens in it from now on counts')
     .option('--since <time>', 'count what happened since then too, such as 2026-05-01T12:00:00Z', readTime)
+    .option('--json', 'as JSON')
     .addHelpText(
       'after',
-      `
-Pinned again, a repository keeps the earlier time. Records in the network never touch a pin. A knot that is pinned may be
-at a private address, which one that only records name may not.
-
-Examples:
-  whorl repos pin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site
-  whorl repos pin localhost:5555 did:web:alice.example/site --since 2026-05-01`,
+      notes({
+        about:
+          'Pinned again, a repository keeps the earlier time. Records in the network never touch a pin. A knot that is pinned may be at a private address, which one that only records name may not.',
+        examples: [
+          'whorl repos pin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site',
+          'whorl repos pin localhost:5555 did:web:alice.example/site --since 2026-05-01',
+        ],
+      }),
     )
-    .action(async (knot: string, repo: RepoName, { since }: { since?: Date }) => {
+    .action(async (knot: string, repo: RepoName, { since, json: asJson }: { since?: Date; json?: true }) => {
       const key = { knot, ...repo };
       const from = await withDatabase(shell.env, async (sql) => {
         await pinRepo(sql, { ...key, since });
         return chosenSince(sql, key);
       });
+      if (asJson) return shell.print(json({ ...key, pinned: true, since: from ?? null }));
       shell.print(`Pinned ${nameOf(key)}; what happened since ${time(from ?? new Date())} counts.`);
     });
 
 const unpin = (shell: Shell): Command =>
   named('unpin', 'take a pin away')
-    .addHelpText('after', '\nExample:\n  whorl repos unpin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site')
-    .action(async (knot: string, repo: RepoName) => {
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      notes({ examples: ['whorl repos unpin knot1.tangled.sh did:plc:ewvi7nxzyoun6zhxrhs64oiz/site'] }),
+    )
+    .action(async (knot: string, repo: RepoName, options: { json?: true }) => {
       const key = { knot, ...repo };
       const { gone, still } = await withDatabase(shell.env, async (sql) => ({
         gone: await unpinRepo(sql, key),
         still: await isChosen(sql, key),
       }));
+      if (options.json) shell.print(json({ ...key, pinned: false, wasPinned: gone, served: still }));
       const served = still ? ' It is still served, because a record in the network names this spindle.' : '';
       if (!gone)
         throw new CommandError(`there is no pin of ${nameOf(key)}; \`whorl repos list\` shows what is there.${served}`);
-      shell.print(`Unpinned ${nameOf(key)}.${served}`);
+      if (!options.json) shell.print(`Unpinned ${nameOf(key)}.${served}`);
     });
 
 const list = (shell: Shell): Command =>
@@ -65,12 +76,11 @@ const list = (shell: Shell): Command =>
     .option('--json', 'as JSON')
     .addHelpText(
       'after',
-      `
-SOURCE is \`pin\` for what was chosen by hand, and \`record\` for what its publisher chose, being the owner or a member.
-
-Examples:
-  whorl repos list
-  whorl repos list --json`,
+      notes({
+        about:
+          'SOURCE is `pin` for what was chosen by hand, and `record` for what its publisher chose, being the owner or a member.',
+        examples: ['whorl repos list', 'whorl repos list --json'],
+      }),
     )
     .action(async (options: { json?: true }) => {
       const repos = await withDatabase(shell.env, listRepos);

@@ -1,29 +1,49 @@
 import { Command } from 'commander';
 import { loadConfig } from '../config/index.ts';
 import { createLogger, type Logger } from '../log.ts';
-import { type Running, startRole, startUp } from '../roles/start.ts';
+import type { Running } from '../roles/start.ts';
+import { runUntilTold } from '../roles/until-told.ts';
 import { isUnavailable } from '../store/db.ts';
+import { notes } from './help.ts';
 
-/** A stop that takes longer than this is cut short. */
-const stopWithinMs = 30_000;
+/** Temporal's SDK is large, and most commands do without it. */
+const roles = () => import('../roles/start.ts');
 
 /** `whorl up|ingest|worker|server`: processes that run until they are told to stop. */
 export function runCommands(): Command[] {
   return [
     new Command('up')
-      .description('Run everything in one process, with services of its own where none are configured.')
-      .action(() => run('up', (config, log) => startUp(config, log))),
+      .description('run everything in one process, with services of its own where none are set')
+      .addHelpText(
+        'after',
+        notes({
+          about: `Without WHORL_DATABASE_URL it runs a PostgreSQL under WHORL_DATA_DIR, and without TEMPORAL_ADDRESS a Temporal server. ${stopping}`,
+          examples: ['whorl up', 'WHORL_DATA_DIR=/var/lib/whorl whorl up'],
+        }),
+      )
+      .action(() => run('up', async (config, log) => (await roles()).startUp(config, log))),
     ...(['ingest', 'worker', 'server'] as const).map((name) =>
-      new Command(name).description(about[name]).action(() => run(name, (config, log) => startRole(name, config, log))),
+      new Command(name)
+        .description(about[name])
+        .addHelpText(
+          'after',
+          notes({
+            about: `Run as many as you like. \`whorl config --for ${name}\` checks what it needs. ${stopping}`,
+            examples: [`whorl ${name}`, `WHORL_LOG_LEVEL=debug whorl ${name}`],
+          }),
+        )
+        .action(() => run(name, async (config, log) => (await roles()).startRole(name, config, log))),
     ),
   ];
 }
 
 const about = {
-  ingest: 'Read knots and records, take webhooks, and carry what came in to Temporal. Run as many as you like.',
-  worker: 'Run workflows and activities. Run as many as you like.',
-  server: 'Serve /events and /logs to appviews. Run as many as you like.',
+  ingest: 'read knots and records, take webhooks, and carry what came in to Temporal',
+  worker: 'run workflows and activities',
+  server: 'serve /events and /logs to appviews',
 };
+
+const stopping = 'SIGTERM and Ctrl-C stop it: nothing new is taken, and what is under way is finished.';
 
 async function run(
   role: Parameters<typeof loadConfig>[2],
@@ -38,25 +58,5 @@ async function run(
     if (!isUnavailable(error)) throw error;
     log.warn({ err: error }, 'a connection to the database was ended while it was made');
   });
-  const told = Promise.withResolvers<string>();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => told.resolve(signal));
-
-  const running = await start(config, log);
-  const why = await Promise.race([
-    told.promise,
-    running.failed.catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),
-  ]);
-  if (why instanceof Error) {
-    log.fatal({ err: why }, 'cannot go on');
-    process.exitCode = 1;
-  } else {
-    log.info({ signal: why }, 'stopping: nothing new is taken, what is under way is finished');
-  }
-  const timer = setTimeout(() => {
-    log.fatal(`not stopped within ${stopWithinMs / 1000} s`);
-    process.exit(1);
-  }, stopWithinMs);
-  await running.stop();
-  clearTimeout(timer);
-  log.info('stopped');
+  await runUntilTold(() => start(config, log), { log, drainMs: config.drainMs });
 }

@@ -9,15 +9,29 @@ export interface Shell {
   print(line: string): void;
   /** To standard error. */
   complain(line: string): void;
-  /** Whether what is printed may have colours. Default false. */
-  readonly colours?: boolean;
+  /** Whether what is printed may have colours. Default false; `--no-color` takes it away. */
+  colours?: boolean;
+  /** The terminal that is printed to; undefined when it is a pipe or a file. */
+  readonly terminal?: Terminal | undefined;
 }
+
+/** What draws on a terminal needs to know of it. */
+export interface Terminal {
+  /** Characters, as they are now. */
+  size(): { columns: number; rows: number };
+  write(text: string): void;
+}
+
+const { stdout } = process;
 
 export const ownShell: Shell = {
   env: process.env,
   print: (line) => console.log(line),
   complain: (line) => console.error(line),
-  colours: process.stdout.isTTY && !process.env['NO_COLOR'],
+  colours: stdout.isTTY && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
+  terminal: stdout.isTTY
+    ? { size: () => ({ columns: stdout.columns, rows: stdout.rows }), write: (text) => void stdout.write(text) }
+    : undefined,
 };
 
 /**

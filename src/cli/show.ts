@@ -5,6 +5,7 @@ import type { JobRow, PipelineRow } from '../store/pipelines.ts';
 import type { Kept } from '../workflows/contract.ts';
 import { withDatabase } from './database.ts';
 import { findPipeline, pipelineArgument } from './find.ts';
+import { notes } from './help.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain, table, time } from './text.ts';
 
@@ -16,13 +17,15 @@ export function showCommand(shell: Shell = ownShell): Command {
     .option('--json', 'as JSON')
     .addHelpText(
       'after',
-      `
-For a trigger that did not become a pipeline it shows why: refused, held, or from before its repository was chosen.
-
-Examples:
-  whorl show pipeline/knot1.tangled.sh/3lwz7gq5vks22
-  whorl show knot1.tangled.sh/3lwz7gq5vks22
-  whorl show 3lwz7gq5vks22 --json`,
+      notes({
+        about:
+          'For a trigger that did not become a pipeline it shows why: refused, held, or from before its repository was chosen.',
+        examples: [
+          'whorl show pipeline/knot1.tangled.sh/3lwz7gq5vks22',
+          'whorl show knot1.tangled.sh/3lwz7gq5vks22',
+          'whorl show 3lwz7gq5vks22 --json',
+        ],
+      }),
     )
     .action(async (text: string, options: { json?: true }) => {
       const found = await withDatabase(shell.env, async (sql) => overview(sql, await findPipeline(sql, text)));
