@@ -4,6 +4,7 @@ import { attemptOf, standing } from '../pipeline/job.ts';
 import type { Rebuild } from './contract.ts';
 import type { CommandInput } from './messages.ts';
 import { attemptsWithin } from './park.ts';
+import { refresh } from './publisher.ts';
 import { attemptName, bound, hasEnded, type JobRun, observe, speak, takeOver } from './run.ts';
 import { background, type Pipeline, targets } from './state.ts';
 
@@ -77,6 +78,7 @@ function build(p: Pipeline, run: JobRun, attempt: number): void {
     } finally {
       if (run.creating === attempt) run.creating = null;
       p.scopes.delete(run.name);
+      refresh(p);
     }
   });
 }
@@ -129,6 +131,7 @@ function halt(p: Pipeline, run: JobRun): void {
     await carryOut();
     // Whoever runs the same build again in the CI can cancel it again.
     if (run.stopping === stopping) run.stopping = null;
+    refresh(p);
   });
 }
 
@@ -201,6 +204,7 @@ export function adopt(p: Pipeline, run: JobRun, rebuild: Rebuild): void {
     run.startedAt = Date.now();
     isBound(p, run, adopted.attempt, ref.id);
     p.epoch = observe(run, adopted.seen, 'read', now(p));
+    refresh(p);
   });
 }
 

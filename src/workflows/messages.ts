@@ -1,6 +1,7 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Durations } from '../pipeline/durations.ts';
 import type { PipelineId } from '../pipeline/ids.ts';
+import type { Wait } from '../pipeline/wait.ts';
 import type { Fact, Observation } from '../pipeline/words.ts';
 import type { Kept, Rebuild } from './contract.ts';
 import type { JobRun } from './run.ts';
@@ -62,6 +63,8 @@ export interface PipelineView {
   pipeline: PipelineId;
   epoch: number;
   jobs: JobView[];
+  /** What it waits for now. Absent in what older workers answer. */
+  waits?: Wait[];
 }
 
 /** Somebody reads the log of a job, so it should be followed. */

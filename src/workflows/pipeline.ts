@@ -98,20 +98,26 @@ function listen(p: Pipeline): void {
     },
     { description: 'Somebody reads the log of a job: {"job": name}. It is followed for as long.' },
   );
-  setHandler(messages.cancel, (command) => cancelJobs(p, command), {
+  setHandler(messages.cancel, (command) => shown(p, cancelJobs(p, command)), {
     description: 'Stop the builds of one job, or of all: {"id": any, "by": you, "job": optional}.',
     validator: ({ job }: messages.CommandInput) => requires(p, job, (run) => !hasEnded(run), 'has already ended'),
   });
-  setHandler(messages.rerun, (command) => startRerun(p, command), {
+  setHandler(messages.rerun, (command) => shown(p, startRerun(p, command)), {
     description: 'Run one ended job again as a new attempt, or all that have ended.',
     validator: ({ job }: messages.CommandInput) =>
       requires(p, job, canRerun, 'cannot run again: it has not ended, or its workflow file is wrong'),
   });
-  setHandler(messages.retryStep, (command) => retry(p, command), {
+  setHandler(messages.retryStep, (command) => shown(p, retry(p, command)), {
     description: 'Try a parked step again, for one job or for all that wait.',
     validator: ({ job }: messages.CommandInput) => requires(p, job, (run) => run.parked !== null, 'is not parked'),
   });
   setHandler(messages.view, () => viewOf(p), { description: 'Where every job stands.' });
+}
+
+/** What a command did is seen in the Temporal UI at once. */
+function shown(p: Pipeline, answer: string): string {
+  refresh(p);
+  return answer;
 }
 
 function hear(p: Pipeline, { job, seen, rebuild }: messages.Notice): void {

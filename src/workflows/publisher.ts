@@ -1,7 +1,11 @@
 import { condition, setCurrentDetails } from '@temporalio/workflow';
+import { details } from '../pipeline/details.ts';
 import { inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import { currentBuild, standing } from '../pipeline/job.ts';
 import { isEnd } from '../pipeline/status.ts';
+import type { Wait } from '../pipeline/wait.ts';
+import { waitsOf } from '../pipeline/waits.ts';
+import { dueLog } from './log-run.ts';
 import type { PipelineView } from './messages.ts';
 import { hasEnded, keep, learnt, parkedText, showKey, toShow } from './run.ts';
 import { type Pipeline, unpublished } from './state.ts';
@@ -62,23 +66,25 @@ export const viewOf = (p: Pipeline): PipelineView => ({
       ...(run.step && !hasEnded(run) ? { step: `step ${run.step.name} ${run.step.state}` } : {}),
     };
   }),
+  waits: waiting(p),
 });
 
 /** What a person sees in the Temporal UI. Costs no history. */
 export function refresh(p: Pipeline): void {
-  const rows = viewOf(p).jobs.map(
-    ({ job, attempt, status, build, error, parked, note, step }) =>
-      `| ${[job, String(attempt), status, build ?? '—', parked ?? error ?? note ?? step ?? ''].map(cell).join(' | ')} |`,
-  );
-  const waiting = p.runs.filter(({ parked }) => parked);
-  const help = waiting.length
-    ? [
-        `**Parked.** Mend the cause, then send the update \`retryStep\` with \`{"id": "…", "by": "you"}\`, or run \`whorl retry ${p.id}\`.`,
-      ]
-    : [];
-  setCurrentDetails(
-    ['| job | attempt | status | build | why |', '|---|---|---|---|---|', ...rows, '', ...help].join('\n'),
-  );
+  const { jobs, waits } = viewOf(p);
+  const rows = jobs.map(({ job, attempt, status, build, error, parked, note, step }) => ({
+    job,
+    attempt,
+    status,
+    build: build ?? null,
+    why: parked ?? error ?? note ?? step ?? '',
+  }));
+  setCurrentDetails(details(p.id, rows, waits ?? []));
 }
 
-const cell = (text: string): string => inMarkdown(text, 600);
+const waiting = (p: Pipeline): Wait[] =>
+  waitsOf({
+    ...p,
+    unpublished: unpublished(p).map(({ name }) => name),
+    unlogged: p.logs ? p.runs.filter(({ job, log }) => dueLog(job, log) !== undefined).map(({ name }) => name) : [],
+  });

@@ -154,7 +154,7 @@ const changes: Change[] = [
   },
   {
     what: 'says something else to people',
-    edits: [['workflows/publisher.ts', '**Parked.** Mend the cause', '**Waiting for you.** Mend the cause']],
+    edits: [['pipeline/details.ts', '**Needs a person.**', '**Waiting for you.**']],
     breaks: [],
   },
 ];
