@@ -49,6 +49,8 @@ export async function collect({ run, secrets, dir, say, ...times }: CollectOptio
     sql: database.sql,
     databaseUrl: database.urlAt(database.address),
     client: engine.client,
+    // What removes old things may fail while the database is away; the next one does it.
+    query: "WorkflowType = 'pipeline'",
     code: { workflowsPath },
     maxHistories,
     recorded: existsSync(recorded) ? [recorded] : [],

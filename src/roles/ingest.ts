@@ -3,7 +3,6 @@ import { hostname } from 'node:os';
 import { type BackfillSettings, backfillSource } from '../ingest/backfill.ts';
 import { dispatcher, dispatchSources } from '../ingest/dispatch.ts';
 import { engine } from '../ingest/engine.ts';
-import { housekeepingSource } from '../ingest/housekeeping.ts';
 import type { JetstreamSettings } from '../ingest/jetstream-reader.ts';
 import { jetstreamSource } from '../ingest/jetstream.ts';
 import { knotSource } from '../ingest/knots.ts';
@@ -55,7 +54,6 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
     onIdentity: backfill.moved,
   });
   const network = online ? [jetstream, backfill] : [];
-  const house = housekeepingSource({ sql, log, logs: config.logs });
   const stopping = new AbortController();
   let isLive = false;
   const leases = leaseManager({
@@ -65,11 +63,10 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
     wanted: async (told) => [
       ...network.filter((each) => isLive || each !== backfill).map(({ source }) => source),
       ...dispatchSources(),
-      house.source,
       ...(await knots.wanted(told)),
     ],
     start(source, lease) {
-      const one = [...network, house].find((each) => each.source === source);
+      const one = network.find((each) => each.source === source);
       if (one) return one.start(source, lease);
       return knots.isKnot(source) ? knots.start(source, lease) : dispatch.start(source, lease);
     },

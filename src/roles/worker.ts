@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { NativeConnection, Runtime, Worker, type WorkflowBundleOption } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import type { AllowRule } from '../allow.ts';
+import { houseActivities } from '../activities/housekeeping.ts';
 import { createActivities } from '../activities/index.ts';
 import type { BuildkiteConfig } from '../config/types.ts';
 import { logQueue } from '../pipeline/ids.ts';
@@ -10,14 +11,17 @@ import { providers } from '../providers/index.ts';
 import { limiter } from '../store/slots.ts';
 import { releaser } from '../store/releaser.ts';
 import { bundleWorkflows } from './bundle.ts';
+import { keepSchedule } from './housekeeping.ts';
 import type { Role, RoleDeps } from './role.ts';
-import { nativeOptions } from './temporal.ts';
+import { nativeOptions, openClient } from './temporal.ts';
 
 export interface WorkerOptions {
   /** A bundle made before; without it the workflows are bundled at start (about two seconds). */
   bundlePath?: string | undefined;
   /** How long activities may go on after a stop. */
   graceMs?: number;
+  /** Whether this worker sees to the schedule of housekeeping. Default: yes. */
+  housekeeping?: boolean;
 }
 
 /**
@@ -54,7 +58,10 @@ export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): 
     ...common,
     taskQueue: config.taskQueue,
     workflowBundle: await bundle(options.bundlePath),
-    activities,
+    activities: {
+      ...activities,
+      ...houseActivities({ sql, log, logs: config.logs, keepDays: config.keepDays }),
+    },
     maxCachedWorkflows: cachedWorkflows,
     maxConcurrentActivityTaskExecutions: 50,
     maxConcurrentWorkflowTaskExecutions: 40,
@@ -69,11 +76,20 @@ export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): 
   release.start();
   const workers = [worker, logs];
   const running = runTogether(workers);
+  const stopping = new AbortController();
+  const client = openClient(temporal);
+  const schedule =
+    options.housekeeping === false
+      ? undefined
+      : keepSchedule({ client, taskQueue: config.taskQueue, log }, stopping.signal);
   return {
     failed: running.then(() => new Promise<never>(() => {})),
     async stop() {
+      stopping.abort();
       shutDown(workers);
       await running;
+      await schedule;
+      await client.connection.close();
       await release.stop();
       await connection.close();
     },

@@ -6,6 +6,8 @@ export interface Retention {
   spaceBytes: number;
   /** How many logs one statement removes at most. */
   batch?: number;
+  /** Called after each statement. */
+  onBatch?: () => void;
 }
 
 /**
@@ -14,7 +16,7 @@ export interface Retention {
  */
 export async function removeLogs(
   sql: Sql,
-  { days, spaceBytes, batch = 20 }: Retention,
+  { days, spaceBytes, batch = 20, onBatch = () => {} }: Retention,
   signal?: AbortSignal,
 ): Promise<number> {
   let removed = 0;
@@ -36,8 +38,9 @@ export async function removeLogs(
         and removed_at is null
       returning 1`;
     last = rows.length;
+    onBatch();
   }
-  await sweep(sql, batch, signal);
+  await sweep(sql, { batch, onBatch }, signal);
   return removed;
 }
 
@@ -45,7 +48,11 @@ export async function removeLogs(
  * Entries go only after the removal was committed: then nobody adds any more, and none that came in at the last moment
  * is missed. `stored` says that there is something left to do, also after a crash.
  */
-async function sweep(sql: Sql, batch: number, signal: AbortSignal | undefined): Promise<void> {
+async function sweep(
+  sql: Sql,
+  { batch, onBatch }: { batch: number; onBatch: () => void },
+  signal: AbortSignal | undefined,
+): Promise<void> {
   for (let last = batch; last === batch && !signal?.aborted;) {
     const rows = await sql`
       with leaving as materialized (
@@ -58,5 +65,6 @@ async function sweep(sql: Sql, batch: number, signal: AbortSignal | undefined): 
       where logs.pipeline = leaving.pipeline and logs.job = leaving.job and logs.attempt = leaving.attempt
       returning 1`;
     last = rows.length;
+    onBatch();
   }
 }

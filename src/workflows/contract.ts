@@ -25,6 +25,19 @@ export interface Activities {
   reopen(input: ReopenInput): Promise<Reopened>;
 }
 
+/** What housekeeping takes away after its time, each kind by an activity of its own. */
+export type HouseKind = 'logs' | 'deliveries' | 'statuses' | 'quarantine' | 'tokens' | 'sources';
+
+/** Takes away all of a kind whose time is over, in short statements. Safe to repeat, and at once. */
+export type HouseActivities = Record<`tidy${Capitalize<HouseKind>}`, () => Promise<Tidied>>;
+
+export interface Tidied {
+  /** Rows that went, or whose contents did. */
+  removed: number;
+  /** What is left takes so much on the disk, with its indexes. */
+  bytes: number;
+}
+
 export interface AttemptInput {
   pipeline: PipelineId;
   job: string;

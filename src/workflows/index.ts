@@ -1,1 +1,2 @@
 export { pipeline } from './pipeline.ts';
+export { housekeeping } from './housekeeping.ts';

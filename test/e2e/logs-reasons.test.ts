@@ -3,14 +3,12 @@ import { Writable } from 'node:stream';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { housekeepingSource } from '../../src/ingest/housekeeping.ts';
 import type { AttemptKey } from '../../src/store/builds.ts';
 import { unpackEntries } from '../../src/store/log-chunks.ts';
 import { openLog } from '../../src/store/logs.ts';
 import type { StatusInput } from '../../src/workflows/contract.ts';
 import { type Custody, custody, type CustodyDeps, entriesOf, quiet, readable } from '../support/custody.ts';
 import { mortal } from '../support/mortal.ts';
-import { until } from '../support/until.ts';
 
 let world: Custody & { close(): Promise<void> };
 beforeAll(async () => {
@@ -157,33 +155,5 @@ describe('secrets', () => {
       // nor half of one, where a line was cut
       expect(all.includes(secret.slice(0, 12))).toBe(false);
     }
-  });
-});
-
-describe('keeping house', () => {
-  test('removes old logs again and again while it has the lease, and ends when it is told', async () => {
-    const key = await world.job();
-    await publish(key, { status: 'failed', error: 'No.' });
-    const own: string[] = [];
-    const stream = new Writable({ write: (chunk, _encoding, done) => (own.push(String(chunk)), done()) });
-    const house = housekeepingSource({
-      sql: world.sql,
-      log: pino({}, stream),
-      logs: { days: 30, spaceBytes: 2 ** 40 },
-      everyMs: 20,
-    });
-    const running = house.start(house.source, {
-      source: house.source,
-      epoch: 1n,
-      signal: new AbortController().signal,
-    });
-    for (let n = 0; n < 2; n += 1) {
-      const old = n === 0 ? key : await world.job();
-      await publish(old, { status: 'failed', error: 'No.' });
-      await world.sql`update logs set created_at = now() - interval '31 days' where pipeline = ${old.pipeline}`;
-      await until('the log is removed', async () => (await openLog(world.sql, old))?.removed);
-    }
-    await running.stop();
-    expect(own.join('')).toContain('logs were removed');
   });
 });

@@ -69,6 +69,8 @@ export interface SpindleOptions {
   ready?: boolean;
   /** What the CI tells by webhook; default what every organisation should send: how builds go. */
   events?: readonly BuildEvent[];
+  /** Sees to the schedule of housekeeping at Temporal, which outlives the test; default not. */
+  housekeeping?: boolean;
   /** Ends by `close` and not with the test, for the tests of a file that share one. */
   shared?: boolean;
 }
@@ -170,7 +172,11 @@ export async function spindle(options: SpindleOptions = {}): Promise<Spindle> {
   const start = async (role: 'worker' | 'ingest'): Promise<Role> => {
     const started =
       role === 'worker'
-        ? await startWorker(deps, { bundlePath: inject('workflowBundlePath'), graceMs: 2_000 })
+        ? await startWorker(deps, {
+            bundlePath: inject('workflowBundlePath'),
+            graceMs: 2_000,
+            housekeeping: options.housekeeping ?? false,
+          })
         : await startIngest(deps, {
             ...options.ingest,
             knots: { drainIdleMs: 200, redialMinMs: 50, ...options.ingest?.knots },
