@@ -11,6 +11,7 @@ import {
   takeLeases,
 } from '../store/leases.ts';
 import { listen } from '../store/listen.ts';
+import { byKind, quotas } from './quota.ts';
 import { within } from './within.ts';
 
 export type Lease = Held & {
@@ -108,7 +109,7 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
     );
   };
 
-  const renew = async (): Promise<Pick<Renewed, 'members' | 'othersUntilMs'>> => {
+  const renew = async (): Promise<Renewed> => {
     const began = performance.now();
     const asked = [...entries].map(([source, { lease }]) => ({ source, epoch: lease.epoch }));
     const renewed = await within(ttlMs, renewLeases(sql, owner, asked, ttlMs, { leaving: stopping }));
@@ -171,20 +172,23 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
 
   /** How long to wait before the next one, ms. */
   const tick = async (): Promise<number> => {
-    const { members, othersUntilMs } = await renew();
+    const { members, rank, othersUntilMs } = await renew();
     const pause = Math.min(pauseMs, Math.max(restMs, (othersUntilMs ?? pauseMs) + restMs));
     if (!announced) await within(ttlMs, announceMember(sql));
     announced = true;
     const wanted = new Set(await ask());
-    const fair = Math.ceil(wanted.size / members);
     if (stopping) return pause;
 
     for (const source of entries.keys()) if (!wanted.has(source)) void giveUp(source, 'it is not wanted any more');
-    const mine = [...entries].filter(([, entry]) => !entry.leaving).map(([source]) => source);
-    for (const source of mine.slice(fair)) void giveUp(source, `${members} processes share ${wanted.size} sources`);
-
-    const free = [...wanted].filter((source) => !entries.has(source) && !ending.has(source));
-    if (mine.length < fair && free.length > 0) await take(free, fair - mine.length);
+    const kinds = byKind(wanted);
+    const mayHold = quotas(kinds, rank, members);
+    for (const [kind, sources] of kinds) {
+      const quota = mayHold.get(kind) ?? 0;
+      const mine = sources.filter((source) => entries.get(source)?.leaving === false);
+      for (const source of mine.slice(quota)) void giveUp(source, `${members} processes share what there is`);
+      const free = sources.filter((source) => !entries.has(source) && !ending.has(source));
+      if (mine.length < quota && free.length > 0) await take(free, quota - mine.length);
+    }
     return pause;
   };
 

@@ -10,6 +10,8 @@ export interface Renewed {
   held: Held[];
   /** How many processes are alive, this one included. */
   members: number;
+  /** The place of this process among them, from 0: another one for each. */
+  rank: number;
   /** When the first of the others is taken for dead, unless it renews before, ms from now. Null without others. */
   othersUntilMs: number | null;
 }
@@ -38,15 +40,16 @@ export async function renewLeases(
       where l.source = mine.source and l.epoch = mine.epoch::bigint and l.owner = ${owner}
       returning l.source, l.epoch
     ), others as (
-      select count(*)::int as count,
+      select count(*)::int as count, (count(*) filter (where source < ${memberPrefix + owner}))::int as rank,
         (extract(epoch from min(expires_at) - clock_timestamp()) * 1000)::double precision as until_ms
       from leases
       where source like ${`${memberPrefix}%`} and source <> ${memberPrefix + owner} and expires_at > clock_timestamp()
     )
-    select others.count + 1 as members, others.until_ms as "othersUntilMs", renewed.source, renewed.epoch from others left join renewed on true`;
+    select others.count + 1 as members, others.rank, others.until_ms as "othersUntilMs", renewed.source, renewed.epoch from others left join renewed on true`;
   return {
     held: rows.flatMap(({ source, epoch }) => (source === null || epoch === null ? [] : [{ source, epoch }])),
     members: rows[0]?.members ?? 1,
+    rank: rows[0]?.rank ?? 0,
     othersUntilMs: rows[0]?.othersUntilMs ?? null,
   };
 }

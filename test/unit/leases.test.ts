@@ -87,6 +87,42 @@ test('a process that stops gives its sources back at once, with the next epoch f
   expect(await db.sql`select source from leases where source = ${`ingest/${a.owner}`}`).toEqual([]);
 });
 
+test('sources of a process that stops are taken one by one as they are given back, also when one of them drains long', async () => {
+  const wanted = sources(4);
+  let drained = (): void => {};
+  const draining = new Promise<void>((resolve) => (drained = resolve));
+  let slow: string | undefined;
+  const a = startProcess(() => wanted, { stop: async ({ source }) => (source === slow ? draining : undefined) });
+  await until('all sources', () => a.reading.size === 4);
+  const b = startProcess(() => wanted);
+  await until('a fair share', () => sizes(a, b) === '2,2');
+  [slow] = a.reading;
+  const stopped = a.manager.stop();
+  await until('all but the one that drains', () => b.reading.size === 3);
+  expect([...a.reading]).toEqual([slow]);
+  drained();
+  await stopped;
+  await until('all sources', () => b.reading.size === 4);
+});
+
+test('shares of each kind are even over three processes, whoever came first, and again when one has left', async () => {
+  const wanted = ['dispatch/0', 'dispatch/1', 'dispatch/2', 'dispatch/3', 'jetstream', 'backfill', ...sources(5)];
+  const even = (processes: Process[], prefix: string, expected: string) =>
+    until(`${prefix} spread as ${expected}`, () => {
+      const counts = processes.map(({ reading }) => [...reading].filter((one) => one.startsWith(prefix)).length);
+      return counts.toSorted().join() === expected;
+    });
+  const a = startProcess(() => wanted);
+  await until('all sources', () => a.reading.size === wanted.length);
+  const [b, c] = [startProcess(() => wanted), startProcess(() => wanted)];
+  await even([a, b, c], 'dispatch/', '1,1,2');
+  await even([a, b, c], 'knot/', '1,2,2');
+  await even([a, b, c], '', '3,4,4');
+  await b.manager.stop();
+  await even([a, c], 'dispatch/', '2,2');
+  await even([a, c], '', '5,6');
+});
+
 test('the sources of a process that vanished are taken over within the lease and a second', async () => {
   const wanted = sources(3);
   const lost = openDatabase(db.url, { max: 1 });
