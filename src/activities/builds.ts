@@ -7,7 +7,9 @@ import { ProviderError } from '../providers/errors.ts';
 import type { Built, BuildSpec, Provider } from '../providers/provider.ts';
 import * as store from '../store/builds.ts';
 import type { Sql } from '../store/db.ts';
+import { lostJob } from '../store/restore.ts';
 import type { Activities, AttemptInput, Created } from '../workflows/contract.ts';
+import { recoverJob } from './recover.ts';
 
 export interface BuildDeps {
   sql: Sql;
@@ -104,14 +106,20 @@ export function buildActivities({ sql, providers, log }: BuildDeps): BuildActivi
     });
   };
 
+  /** Takes in what the CI has of the job, in case rows were lost. */
+  const lookFirst = async ({ pipeline, job }: AttemptInput): Promise<void> =>
+    recoverJob({ sql, providers, log }, pipeline, await lostJob(sql, pipeline, job));
+
   const made = (built: Built | undefined, doubt: boolean): Created =>
     built ? { kind: 'bound', seen: built.seen, doubt } : { kind: 'stopped', doubt: true };
 
   /** Creates with a history: what is bound already, what was lost, what was stopped. */
-  const createAgain = async (key: AttemptInput, loaded: Loaded, looks: number[]): Promise<Created> => {
+  const createAgain = async (key: AttemptInput, found: Loaded, looks: number[]): Promise<Created> => {
+    if (found.attempt.unsure) await lookFirst(key);
+    const loaded = found.attempt.unsure ? await load(key) : found;
     const { attempt, posts } = loaded;
     const lost = posts.filter(({ outcome }) => outcome === 'unknown');
-    const doubt = lost.length > 0 || posts.some(({ extra }) => extra);
+    const doubt = attempt.restored || lost.length > 0 || posts.some(({ extra }) => extra);
 
     const bound = boundBuild(loaded);
     if (bound) return made(bound, doubt);
@@ -139,7 +147,9 @@ export function buildActivities({ sql, providers, log }: BuildDeps): BuildActivi
     },
 
     async search(key) {
-      const found = await reconcile(key, await load(key));
+      const loaded = await load(key);
+      if (loaded.attempt.restored) await lookFirst(key);
+      const found = await reconcile(key, loaded.attempt.restored ? await load(key) : loaded);
       return found ? { seen: found.seen } : {};
     },
 

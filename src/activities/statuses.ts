@@ -1,18 +1,20 @@
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
+import { statuses as published } from '../metrics/index.ts';
 import type { PipelineId } from '../pipeline/ids.ts';
+import { failures } from '../pipeline/failures.ts';
 import { isEnd } from '../pipeline/status.ts';
-import { isUnavailable, type Sql } from '../store/db.ts';
+import { ProviderError } from '../providers/errors.ts';
+import { isUnavailable } from '../store/db.ts';
 import { completeLog, openLog } from '../store/logs.ts';
 import { claimEpoch, loadPipeline, nextEpoch } from '../store/pipelines.ts';
 import { publishStatuses, resendStatuses } from '../store/statuses.ts';
 import type { Activities, Kept, StatusInput } from '../workflows/contract.ts';
 import { sayOnce } from './log-step.ts';
 import type { Mask } from './mask.ts';
+import { recoverPipeline, type RecoverDeps } from './recover.ts';
 
-export interface StatusDeps {
-  sql: Sql;
-  log: Logger;
+export interface StatusDeps extends RecoverDeps {
   /** Of everything that must not be seen in a log. */
   mask: () => Mask;
   /** Tells the releaser when a withheld status is due. */
@@ -20,7 +22,13 @@ export interface StatusDeps {
 }
 
 /** What goes out to the forge, and what is kept for the day a pipeline is opened again. */
-export function statusActivities({ sql, log, mask, withheld }: StatusDeps): Pick<Activities, 'publish' | 'reopen'> {
+export function statusActivities({
+  sql,
+  log,
+  providers,
+  mask,
+  withheld,
+}: StatusDeps): Pick<Activities, 'publish' | 'reopen'> {
   /** A job without a build has nobody else who writes its log: it holds the reasons, and is whole with the job's end. */
   const explain = async (pipeline: PipelineId, { job, attempt, epoch, status, error }: StatusInput): Promise<void> => {
     const key = { pipeline, job, attempt };
@@ -34,7 +42,8 @@ export function statusActivities({ sql, log, mask, withheld }: StatusDeps): Pick
   return {
     async publish({ pipeline, statuses, resend }) {
       if (statuses.length > 0) {
-        const { withheldUntil } = await publishStatuses(sql, pipeline, statuses);
+        const { withheldUntil, published: count } = await publishStatuses(sql, pipeline, statuses);
+        published.inc(count);
         if (withheldUntil) withheld(withheldUntil);
         for (const { job, status, error } of statuses) log.debug({ pipeline, job, status, error }, 'status');
         for (const status of statuses.filter(({ unbuilt }) => unbuilt)) {
@@ -51,9 +60,24 @@ export function statusActivities({ sql, log, mask, withheld }: StatusDeps): Pick
     async reopen({ pipeline, epoch, token, fresh }) {
       const open = fresh ? await nextEpoch(sql, pipeline, 'another run had the epoch') : epoch;
       if (!(await claimEpoch(sql, pipeline, open, token))) return { claimed: false };
+      await recoverPipeline({ sql, log, providers }, pipeline).catch(unlessHopeless(log, pipeline));
       const row = await loadPipeline(sql, pipeline);
       const jobs = (row?.jobs ?? []).map(({ name, state }) => ({ name, kept: state as Kept | null }));
       return { claimed: true, epoch: open, jobs };
     },
   };
 }
+
+/**
+ * What cannot be looked at shows itself in the steps of each job, which look again before they create. A token that is
+ * refused is mended by the operator: until then nothing can be said, and the activity waits for all to see.
+ */
+const unlessHopeless =
+  (log: Logger, pipeline: PipelineId) =>
+  (error: unknown): void => {
+    if (!(error instanceof ProviderError)) throw error;
+    if (error.failure === 'TargetMissing' || error.failure === 'Forbidden')
+      return log.warn({ pipeline, err: error }, 'builds from before the restore cannot be looked for');
+    if (failures[error.failure] === 'retry') throw error;
+    throw new ProviderError('Transient', error.message, { cause: error });
+  };

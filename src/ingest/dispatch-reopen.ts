@@ -1,7 +1,7 @@
 import { isNews } from '../pipeline/news.ts';
 import type { Job } from '../pipeline/job.ts';
 import { isEnd } from '../pipeline/status.ts';
-import { loadPipeline, nextEpoch, type PipelineRow } from '../store/pipelines.ts';
+import { loadPipeline, type PipelineRow } from '../store/pipelines.ts';
 import {
   settleCommand,
   settleDeliveries,
@@ -11,9 +11,9 @@ import {
   wasCarriedOut,
 } from '../store/work.ts';
 import type { Kept } from '../workflows/contract.ts';
-import type { CommandInput, JobInput, Notice } from '../workflows/messages.ts';
+import type { CommandInput, Notice } from '../workflows/messages.ts';
 import type { DispatchDeps } from './dispatch-deps.ts';
-import { inputFor, jobInput } from './dispatch-trigger.ts';
+import { openAgain } from './dispatch-input.ts';
 
 /** What webhooks told about one pipeline, in one signal. One that has ended is opened again, if this is news. */
 export async function dispatchDeliveries(deps: DispatchDeps, pipeline: string, rows: OpenDelivery[]): Promise<void> {
@@ -30,7 +30,7 @@ export async function dispatchDeliveries(deps: DispatchDeps, pipeline: string, r
   const stored = await started(deps, pipeline);
   const news = rows.filter((row) => tellsNews(stored, row));
   if (news.length === 0) return settle(rows, 'The pipeline had ended, and this was known.');
-  await reopen(deps, stored, `webhook ${news[0]?.event} of build ${news[0]?.build}`);
+  await openAgain(deps, stored, `webhook ${news[0]?.event} of build ${news[0]?.build}`);
   if (!(await deps.engine.notify(pipeline, news.map(noticeOf))))
     throw new Error('The pipeline ended again before it could be told.');
   log.info({ pipeline, builds: news.map(({ build }) => build) }, 'pipeline opened again');
@@ -42,6 +42,7 @@ export async function dispatchCommand(deps: DispatchDeps, row: OpenCommand): Pro
   const { sql, log } = deps;
   const { id, pipeline, kind } = row;
   if (kind === 'watch') return dispatchWatch(deps, row);
+  if (kind === 'reopen') return dispatchReopen(deps, row);
   const command: CommandInput = { id, by: row.by, ...(row.job === null ? {} : { job: row.job }) };
   const settle = async (state: 'done' | 'refused', result: string): Promise<void> => {
     await settleCommand(sql, id, state, result);
@@ -56,7 +57,7 @@ export async function dispatchCommand(deps: DispatchDeps, row: OpenCommand): Pro
     const stored = await started(deps, pipeline);
     if (kind !== 'rerun' && ended(stored))
       return settle('refused', `The pipeline has ended: there is nothing to ${kind}.`);
-    await reopen(deps, stored, `${kind} by ${row.by}`);
+    await openAgain(deps, stored, `${kind} by ${row.by}`);
     answer = await deps.engine.command(pipeline, kind, command);
   }
   if (answer.kind === 'closed') throw new Error('The pipeline ended again before the command reached it.');
@@ -72,6 +73,13 @@ async function dispatchWatch({ sql, engine }: DispatchDeps, { id, pipeline, job 
     'done',
     told ? 'The log is followed.' : 'The pipeline has ended: its log is all there is.',
   );
+}
+
+/** After a restore: what Temporal and the CI know more than the database is brought home by a new run. */
+async function dispatchReopen(deps: DispatchDeps, { id, pipeline, by }: OpenCommand): Promise<void> {
+  await openAgain(deps, await started(deps, pipeline), by);
+  await settleCommand(deps.sql, id, 'done', 'Opened again.');
+  deps.log.info({ pipeline, command: id }, 'pipeline opened again after a restore');
 }
 
 const ended = ({ jobs }: PipelineRow): boolean => jobs.every(({ status }) => status !== null && isEnd(status));
@@ -94,15 +102,6 @@ function tellsNews({ jobs }: PipelineRow, row: OpenDelivery): boolean {
 }
 
 const jobOf = (state: unknown): Job | undefined => (state as Kept | null)?.job;
-
-async function reopen(deps: DispatchDeps, stored: PipelineRow, because: string): Promise<void> {
-  const epoch = await nextEpoch(deps.sql, stored.id, because);
-  const jobs = stored.jobs.map((job): JobInput => {
-    const kept = job.state as Kept | null;
-    return { ...jobInput(deps)(job), ...(kept ? { kept } : {}) };
-  });
-  await deps.engine.reopen(inputFor(deps, stored.id, jobs, epoch), stored);
-}
 
 const noticeOf = ({ job, seen, ref, rebuiltFrom, route }: OpenDelivery): Notice => ({
   job: job ?? '',

@@ -51,6 +51,21 @@ export interface FindRequest {
   posts: { nonce: string; postedAt: Date }[];
 }
 
+export interface TraceRequest {
+  spec: BuildSpec;
+  /** Of the attempts that may have been made, the first one first. */
+  runKeys: RunKey[];
+  /** None of them is older. */
+  since: Date;
+}
+
+/** A build that a CI has of a job: `runKey` when we made it, with the nonce of its POST; else a person did. */
+export interface Traced extends Built {
+  runKey?: RunKey;
+  nonce?: string;
+  rebuiltFrom?: string;
+}
+
 /** What a CI runs within one build (Buildkite: a job). Each has a log of its own, or none. */
 export interface LogStep {
   /** The CI's own name for it; stays the same. */
@@ -148,6 +163,11 @@ export interface Provider {
   create(request: CreateRequest, signal: AbortSignal): Promise<Built>;
   /** The builds that our POSTs for this run key made, oldest first: source `api`, our user, commit, target and nonce, no rebuild. */
   find(request: FindRequest, signal: AbortSignal): Promise<Built[]>;
+  /**
+   * All builds of a job, oldest first, also those of POSTs of which we have no row: for when rows were lost. A CI whose
+   * `create` is idempotent needs none.
+   */
+  trace?(request: TraceRequest, signal: AbortSignal): Promise<Traced[]>;
   /** Where the builds stand; one that is gone is `cancelled` with an error. */
   read(refs: BuildRef[], signal: AbortSignal): Promise<Built[]>;
   /** Asks the CI to stop a build. One that has ended already is success. The ref may come back changed: store it. */

@@ -29,7 +29,20 @@ export interface Attempt {
   build: string | null;
   stopped: boolean;
   posts: number;
+  /** The database was restored since it began, so a POST may have been made of which there is no row. */
+  restored: boolean;
+  /** Look at the CI before its first POST: it was restored, or its trigger is old. */
+  unsure: boolean;
 }
+
+/** A first POST for a trigger that is older than this, ms, is made only after a look at what the CI has. */
+export const oldTriggerMs = 10 * 60_000;
+
+const isRestored = (sql: Sql, pipeline: string) => sql`exists (select from restored where pipeline = ${pipeline})`;
+const isOld = (sql: Sql, pipeline: string) => sql`(
+  select coalesce(happened_at, created_at) < clock_timestamp() - ${oldTriggerMs} * interval '1 ms'
+  from pipelines where id = ${pipeline}
+)`;
 
 /** The attempt and its POSTs, oldest first. A later attempt's row is made when it is first asked for. */
 export async function loadAttempt(
@@ -45,7 +58,8 @@ export async function loadAttempt(
   }
   const [[found], posts] = await Promise.all([
     sql<(Attempt & { spec: BuildSpec | null })[]>`
-      select spec, build, cancel_asked_at is not null as stopped, posts
+      select spec, build, cancel_asked_at is not null as stopped, posts, ${isRestored(sql, pipeline)} as restored,
+        posts = 0 and (${isRestored(sql, pipeline)} or (attempts.attempt = 1 and ${isOld(sql, pipeline)})) as unsure
       from attempts join jobs on jobs.pipeline = attempts.pipeline and name = job
       where attempts.pipeline = ${pipeline} and job = ${job} and attempts.attempt = ${attempt}`,
     sql<
@@ -108,6 +122,7 @@ export async function openFirstPost(
       from jobs
       where attempts.pipeline = ${pipeline} and job = ${job} and attempts.attempt = ${attempt}
         and posts = 0 and build is null and cancel_asked_at is null
+        and not ${isRestored(sql, pipeline)} and not ${isOld(sql, pipeline)}
         and jobs.pipeline = attempts.pipeline and jobs.name = job and spec is not null
       returning spec, provider
     ), post as (

@@ -9,12 +9,26 @@ export interface NewPipeline {
   id: PipelineId;
   knot: string;
   rkey: string;
-  repo: { did: string; name: string };
+  /** `repoDid`: its own DID, from knots that send it. */
+  repo: { did: string; name: string; repoDid?: string | undefined };
   kind: string;
   commit: string;
   branch: string;
+  /** `branch` names a tag. */
+  tag?: boolean | undefined;
   title: string;
-  jobs: { name: string; provider: string | null; spec: BuildSpec | null; refusal: string | null }[];
+  /** When the trigger happened, by the knot's clock brought to ours. */
+  happenedAt?: Date | null;
+  jobs: NewJob[];
+}
+
+export interface NewJob {
+  name: string;
+  provider: string | null;
+  spec: BuildSpec | null;
+  refusal: string | null;
+  /** A newer push to the same branch cancels it. */
+  supersede?: boolean | undefined;
 }
 
 /**
@@ -27,15 +41,16 @@ export async function insertPipeline(sql: Sql, pipeline: NewPipeline): Promise<v
   const jobs = pipeline.jobs.map((job, position) => ({ ...job, position, run_key: runKey(id, job.name, 1) }));
   await sql`
     with pipeline as (
-      insert into pipelines (id, knot, rkey, did, repo, kind, commit, branch, title)
-      values (${id}, ${knot}, ${rkey}, ${repo.did}, ${repo.name}, ${kind}, ${commit}, ${branch}, ${title})
+      insert into pipelines (id, knot, rkey, did, repo, kind, commit, branch, title, happened_at, repo_did, tag)
+      values (${id}, ${knot}, ${rkey}, ${repo.did}, ${repo.name}, ${kind}, ${commit}, ${branch}, ${title},
+        ${pipeline.happenedAt ?? null}, ${repo.repoDid ?? null}, ${pipeline.tag ?? false})
       on conflict do nothing
     ), planned as (
       select * from jsonb_to_recordset(${jsonText(jobs)}::text::jsonb)
-        as job(name text, provider text, spec jsonb, refusal text, position int, run_key text)
+        as job(name text, provider text, spec jsonb, refusal text, position int, run_key text, supersede boolean)
     ), job as (
-      insert into jobs (pipeline, name, position, provider, spec, refusal)
-      select ${id}, name, position, provider, spec, refusal from planned
+      insert into jobs (pipeline, name, position, provider, spec, refusal, supersede)
+      select ${id}, name, position, provider, spec, refusal, coalesce(supersede, false) from planned
       on conflict do nothing
     )
     insert into attempts (pipeline, job, attempt, run_key)
@@ -93,6 +108,13 @@ export async function errorOf(
   const [row] = await sql<{ error: string | null }[]>`
     select error from jobs where pipeline = ${pipeline} and name = ${job} and attempt = ${attempt}`;
   return row?.error ?? undefined;
+}
+
+/** The run of a pipeline that was given out last; 0 when it was never opened again. */
+export async function presentEpoch(sql: Sql, pipeline: string): Promise<number> {
+  const [row] = await sql<[{ epoch: number }]>`
+    select coalesce(max(epoch), 0) as epoch from reopenings where pipeline = ${pipeline}`;
+  return row.epoch;
 }
 
 /**

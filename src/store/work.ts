@@ -35,6 +35,8 @@ export interface OpenTrigger {
   tries: number;
   /** When it was to be looked at, as the database writes it: it changes when somebody else makes it due. */
   dueAt: string;
+  /** The database was restored since, and Temporal may have run it before. */
+  restored: boolean;
   /** What is known of its repository; null when it names none. */
   facts: Facts | null;
 }
@@ -49,7 +51,9 @@ export const openTriggers = (sql: Sql, share: number, limit: number): Promise<Op
       where share = ${share} and state in ('new', 'held') and due_at <= clock_timestamp() order by due_at, id limit ${limit}
     )
     select open.knot, nsid, rkey, body, event_at as "eventAt", state, tries, due_at::text as "dueAt",
-      coalesce(hold_until <= clock_timestamp(), false) as overdue, case when asked.did is not null then ${askedFacts(sql)} end as facts
+      coalesce(hold_until <= clock_timestamp(), false) as overdue,
+      exists (select from restored where pipeline = 'pipeline/' || open.knot || '/' || rkey) as restored,
+      case when asked.did is not null then ${askedFacts(sql)} end as facts
     from open, lateral (
       select open.knot as knot, repo ->> 'did' as did, repo ->> 'repo' as name, repo ->> 'repoDid' as repo_did
     ) asked
@@ -98,8 +102,8 @@ export type CommandKind = 'cancel' | 'rerun' | 'retry';
 export interface OpenCommand {
   id: string;
   pipeline: string;
-  /** `watch`: somebody reads the log of the job. */
-  kind: CommandKind | 'watch';
+  /** `watch`: somebody reads the log of the job. `reopen`: the database was restored. */
+  kind: CommandKind | 'watch' | 'reopen';
   job: string | null;
   by: string;
   tries: number;

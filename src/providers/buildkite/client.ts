@@ -12,6 +12,7 @@ import { type BuildkiteTarget, parseTarget } from './plan.ts';
 import { buildPath, getBuild, hasEnded, isGone, readBuilds } from './read.ts';
 import { findBuilds, type Identity, missing, unreadable } from './search.ts';
 import { stepsOf } from './steps.ts';
+import { traceBuilds } from './trace.ts';
 import { type BuildkiteBuild, parseBuild } from './wire.ts';
 
 /** The part of a logger that is used; pino has it. */
@@ -97,6 +98,9 @@ export function buildkite(options: BuildkiteOptions): Provider {
         return builtOf(build, ref) ?? { ref, seen: { build: build.id, status: 'pending', at: 0 } };
       });
     },
+
+    trace: (request, signal) =>
+      traceBuilds(http, request, targetOf(request.spec.target), () => identity(signal), signal),
 
     read: (refs, signal) => readBuilds(http, refs, onUnknown, signal),
 

@@ -102,7 +102,7 @@ export async function findBuilds(
 }
 
 /** By id where both are known, else by e-mail: `/access-token` tells no id. */
-function isCreator({ creator }: BuildkiteBuild, us: Identity): boolean {
+export function isCreator({ creator }: BuildkiteBuild, us: Identity): boolean {
   if (!creator) return false;
   if (us.id !== undefined && creator.id !== undefined) return us.id === creator.id;
   return us.email !== undefined && us.email === creator.email;
