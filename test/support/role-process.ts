@@ -8,16 +8,23 @@ export interface RoleProcess {
   readonly child: ChildProcess;
   /** What it logged, parsed. */
   readonly log: Record<string, unknown>[];
-  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGTERM'): void;
+  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGTERM' | 'SIGINT'): void;
   exited(): Promise<number | null>;
+}
+
+export interface RoleProcessOptions {
+  /** The tree that is run. Default: this one. */
+  root?: string;
+  onExit?(): void;
 }
 
 /** Starts a role as an operator does, as a process of its own. It is killed at the end of the test at the latest. */
 export async function startRoleProcess(
   role: 'ingest' | 'worker' | 'server' | 'up',
   env: Record<string, string>,
+  { root = path.join(import.meta.dirname, '../..'), onExit }: RoleProcessOptions = {},
 ): Promise<RoleProcess> {
-  const main = path.join(import.meta.dirname, '../../src/main.ts');
+  const main = path.join(root, 'src/main.ts');
   const child = spawn(process.execPath, [main, role], {
     env: {
       PATH: process.env['PATH'],
@@ -44,6 +51,7 @@ export async function startRoleProcess(
   const log: Record<string, unknown>[] = [];
   const ready = Promise.withResolvers<void>();
   const exit = once(child, 'exit');
+  void exit.then(() => onExit?.());
   if (!child.stderr) throw new Error('no pipe to the child');
   createInterface({ input: child.stderr }).on('line', (line) => {
     log.push(parsed(line));

@@ -46,7 +46,7 @@ export const quick: Durations = {
   retryMax: 1_000,
 };
 
-const buildEvents: readonly BuildEvent[] = [
+export const buildEvents: readonly BuildEvent[] = [
   'build.scheduled',
   'build.running',
   'build.failing',
