@@ -12,6 +12,7 @@ import { withDatabase } from './database.ts';
 import { CommandError, exitCodes, usageError } from './errors.ts';
 import { findPipeline, pipelineArgument } from './find.ts';
 import { notes } from './help.ts';
+import { causeOption, retryCause } from './retry-cause.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain, unfinished } from './text.ts';
 
@@ -21,6 +22,9 @@ interface Options {
   /** ms, or false for not at all. */
   readonly wait: number | false;
   readonly json?: true;
+  readonly cause?: string;
+  readonly dryRun?: true;
+  readonly yes?: true;
 }
 
 const purposes: Record<CommandKind, string> = {
@@ -34,9 +38,10 @@ const lookEveryMs = 1_000;
 
 /** `whorl cancel`, `rerun` and `retry`: writes down what is asked of a pipeline, and waits for what becomes of it. */
 export function askCommand(kind: CommandKind, shell: Shell = ownShell): Command {
-  return new Command(kind)
+  const [pipelineName, aboutPipeline] = pipelineArgument;
+  const command = new Command(kind)
     .description(purposes[kind])
-    .argument(...pipelineArgument)
+    .argument(kind === 'retry' ? '[pipeline]' : pipelineName, aboutPipeline)
     .argument('[job]', 'one job only, by its name such as ci.yml; without it, all of them')
     .addOption(
       new Option('--wait <duration>', 'wait this long for the result').argParser(readWait).default(30_000, '30s'),
@@ -53,10 +58,36 @@ export function askCommand(kind: CommandKind, shell: Shell = ownShell): Command 
           `whorl ${kind} pipeline/knot1.tangled.sh/3lwz7gq5vks22`,
           `whorl ${kind} 3lwz7gq5vks22 ci.yml --wait 2m`,
           `whorl ${kind} 3lwz7gq5vks22 --no-wait --by deploy-bot --id release-42`,
+          ...(kind === 'retry' ? ['whorl retry --cause CredentialsRejected --dry-run'] : []),
         ],
       }),
     )
-    .action((text: string, job: string | undefined, options: Options) => ask(shell, kind, { text, job }, options));
+    .action((text: string | undefined, job: string | undefined, options: Options) =>
+      options.cause === undefined
+        ? ask(shell, kind, { text: named(text, options), job }, options)
+        : askForCause(shell, options.cause, text, options),
+    );
+  if (kind !== 'retry') return command;
+  return command
+    .addOption(causeOption())
+    .option('--dry-run', 'with --cause: only show what would be tried again')
+    .option('--yes', 'with --cause: do not ask, however many they are');
+}
+
+function named(text: string | undefined, { dryRun, yes }: Options): string {
+  if (dryRun || yes) throw usageError('--dry-run and --yes go with --cause only');
+  if (text !== undefined) return text;
+  throw usageError('say which pipeline, or --cause <cause> for all that one cause keeps waiting');
+}
+
+async function askForCause(
+  shell: Shell,
+  cause: string,
+  text: string | undefined,
+  { id = randomUUID(), by = user(), ...options }: Options,
+): Promise<void> {
+  if (text !== undefined) throw usageError('a pipeline and --cause do not go together: leave one of them away');
+  await withDatabase(shell.env, (sql) => retryCause(shell, sql, { ...options, cause, id, by }));
 }
 
 async function ask(

@@ -13,6 +13,8 @@ export interface Shell {
   colours?: boolean;
   /** The terminal that is printed to; undefined when it is a pipe or a file. */
   readonly terminal?: Terminal | undefined;
+  /** Asks the person who sits there, and gives what was typed. Undefined when nobody does. */
+  readonly ask?: ((question: string) => Promise<string>) | undefined;
 }
 
 /** What draws on a terminal needs to know of it. */
@@ -32,7 +34,18 @@ export const ownShell: Shell = {
   terminal: stdout.isTTY
     ? { size: () => ({ columns: stdout.columns, rows: stdout.rows }), write: (text) => void stdout.write(text) }
     : undefined,
+  ask: process.stdin.isTTY && stdout.isTTY ? askHere : undefined,
 };
+
+async function askHere(question: string): Promise<string> {
+  const { createInterface } = await import('node:readline/promises');
+  const lines = createInterface({ input: process.stdin, output: stdout });
+  try {
+    return await lines.question(question);
+  } finally {
+    lines.close();
+  }
+}
 
 /**
  * Runs a command line and gives its exit code: 0, or one of `exitCodes`. What went wrong is one sentence on standard

@@ -1,5 +1,6 @@
 import { shareOfPipelineId } from '../pipeline/share.ts';
 import type { Sql } from './db.ts';
+import { jsonText } from './json.ts';
 import type { CommandKind } from './work.ts';
 
 export interface NewCommand {
@@ -20,6 +21,25 @@ export async function insertCommand(sql: Sql, { id, pipeline, kind, job, by }: N
       insert into commands (id, share, pipeline, kind, job, by)
       values (${id}, ${share}, ${pipeline}, ${kind}, ${job ?? null}, ${by}) on conflict do nothing returning share
     ) select pg_notify('inbox', share || ' commands') from asked`;
+}
+
+/** Writes down many at once; those whose id is known already stay as they are. */
+export async function insertCommands(sql: Sql, commands: readonly NewCommand[]): Promise<void> {
+  const rows = commands.map((command) => ({ ...command, share: shareOfPipelineId(command.pipeline) }));
+  await sql`
+    with asked as (
+      insert into commands (id, share, pipeline, kind, job, by)
+      select id, share, pipeline, kind, job, by from jsonb_to_recordset(${jsonText(rows)}::text::jsonb)
+        as given (id text, share smallint, pipeline text, kind text, job text, by text)
+      on conflict do nothing returning share
+    ) select pg_notify('inbox', share || ' commands') from (select distinct share from asked) shares`;
+}
+
+/** What became of some commands, by their ids. */
+export async function commandResults(sql: Sql, ids: readonly string[]): Promise<Map<string, CommandResult>> {
+  const rows = await sql<(CommandResult & { id: string })[]>`
+    select id, state, result from commands where id = any(${[...ids]}::text[])`;
+  return new Map(rows.map(({ id, state, result }) => [id, { state, result }]));
 }
 
 export interface CommandResult {
