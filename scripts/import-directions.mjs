@@ -32,23 +32,29 @@ export const directions = {
   },
   // The contract that the workflows write down and the activities fulfil is a type.
   activities: {
-    ours: ['providers', 'providers (pure)', 'clients', 'store', 'forges', 'pipeline', 'shared'],
+    ours: ['providers', 'providers (pure)', 'clients', 'store', 'forges', 'pipeline', 'metrics', 'tracing', 'shared'],
     types: ['workflows'],
   },
   // The typed client of the SDK wants the workflow's type; its code must stay out of this process.
   ingest: {
-    ours: ['store', 'clients', 'forges', 'pipeline', 'providers (pure)', 'health', 'shared'],
+    ours: ['store', 'clients', 'forges', 'pipeline', 'providers (pure)', 'health', 'metrics', 'tracing', 'shared'],
     types: ['workflows'],
   },
-  server: { ours: ['store', 'clients', 'forges', 'pipeline', 'providers (pure)', 'health', 'shared'] },
+  server: { ours: ['store', 'clients', 'forges', 'pipeline', 'providers (pure)', 'health', 'metrics', 'tracing', 'shared'] },
   'providers (pure)': {
     ours: ['forges', 'pipeline', 'shared'],
     packages: (name) => (isNode(name) && !pureNode.has(name)) || isTemporal(name) || io.has(name),
   },
-  providers: { ours: ['providers (pure)', 'clients', 'store', 'forges', 'pipeline', 'shared'], packages: isTemporal },
-  clients: { ours: ['forges', 'pipeline', 'shared'], packages: isTemporal },
-  store: { ours: ['pipeline', 'forges', 'shared'], types: ['providers (pure)'], packages: isTemporal },
-  health: { ours: ['store', 'pipeline', 'shared'] },
+  providers: {
+    ours: ['providers (pure)', 'clients', 'store', 'forges', 'pipeline', 'metrics', 'tracing', 'shared'],
+    packages: isTemporal,
+  },
+  clients: { ours: ['forges', 'pipeline', 'metrics', 'tracing', 'shared'], packages: isTemporal },
+  store: { ours: ['pipeline', 'forges', 'metrics', 'tracing', 'shared'], types: ['providers (pure)'], packages: isTemporal },
+  health: { ours: ['store', 'pipeline', 'metrics', 'tracing', 'shared'] },
+  // Counting must cost nothing, so nothing is asked here.
+  metrics: { ours: ['shared'], packages: (name) => isTemporal(name) || io.has(name) },
+  tracing: { ours: ['shared'], packages: isTemporal },
   embedded: { ours: ['shared'] },
   shared: { ours: [], types: ['pipeline', 'forges'] },
   config: { ours: '*', not: ['main', 'cli', 'roles'] },

@@ -2,6 +2,8 @@ import { Agent, buildConnector, errors, request, type Dispatcher } from 'undici'
 import { ClientError } from './error.ts';
 import { type Guard, RefusedAddress } from './guard.ts';
 import { retryAt } from './retry-at.ts';
+import { secondsSince } from '../metrics/bounded.ts';
+import { networkRequests } from '../metrics/index.ts';
 import { version } from '../version.ts';
 
 export interface JsonHttp {
@@ -33,6 +35,9 @@ export function jsonHttp({ guard, timeoutMs = 10_000 }: JsonHttpOptions = {}): J
 
   return {
     async get(url, { maxBytes, signal }) {
+      const began = performance.now();
+      const count = (outcome: string): void =>
+        networkRequests.observe({ service: serviceOf(url), outcome }, secondsSince(began));
       const deadline = AbortSignal.timeout(timeoutMs);
       const signals = AbortSignal.any([signal, deadline]);
       try {
@@ -47,9 +52,12 @@ export function jsonHttp({ guard, timeoutMs = 10_000 }: JsonHttpOptions = {}): J
           discard(answer);
           throw new ClientError('garbage', `${url.host} answered ${type ?? 'something without a type'}, not JSON`);
         }
-        return parsed(url, await readBody(url, answer, maxBytes));
+        const value = parsed(url, await readBody(url, answer, maxBytes));
+        count('done');
+        return value;
       } catch (cause) {
         if (signal.aborted) throw signal.reason;
+        count(deadline.aborted ? 'timeout' : cause instanceof ClientError ? cause.kind : 'broken');
         if (deadline.aborted) {
           const message = `${url.host} gave no whole answer within ${timeoutMs / 1000} s`;
           throw new ClientError('timeout', message, { cause });
@@ -59,6 +67,12 @@ export function jsonHttp({ guard, timeoutMs = 10_000 }: JsonHttpOptions = {}): J
     },
     close: () => agent.destroy(),
   };
+}
+
+/** Who is asked, by what is asked. */
+function serviceOf({ pathname }: URL): string {
+  if (pathname.startsWith('/xrpc/')) return 'pds';
+  return pathname.endsWith('/did.json') ? 'did:web' : 'plc';
 }
 
 /** Judges each address where the connection to it is made, so that neither DNS nor a kept connection gets around it. */

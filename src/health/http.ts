@@ -1,5 +1,7 @@
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
+import { statusClass } from '../metrics/bounded.ts';
+import { httpRequests } from '../metrics/index.ts';
 import { limitSockets, type SocketLimits, type Sockets } from './sockets.ts';
 
 export interface HttpOptions extends SocketLimits {
@@ -11,6 +13,8 @@ export interface HttpOptions extends SocketLimits {
 
 /** At the end: for a request that is on its way over a connection that was kept, or is new. */
 const lingerMs = 300;
+
+const verbs = new Set(['GET', 'HEAD', 'POST', 'OPTIONS']);
 
 /**
  * An HTTP app as every role has one: no line for each request, and errors of ours stay in our log. Nobody holds it up by
@@ -37,6 +41,12 @@ export function httpApp(log: Logger, options: HttpOptions = {}): FastifyInstance
   let sockets: Sockets | undefined;
   app.addHook('onReady', async () => void (sockets = limitSockets(app.server, options)));
   app.addHook('preClose', async () => sockets?.letGo(lingerMs));
+  app.addHook('onResponse', (request, reply, done) => {
+    const route = request.routeOptions.url ?? 'none';
+    const method = verbs.has(request.method) ? request.method : 'other';
+    httpRequests.observe({ route, method, status: statusClass(reply.statusCode) }, reply.elapsedTime / 1000);
+    done();
+  });
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const status = error.statusCode ?? 500;
     const about = { method: request.method, path: request.url.split('?')[0], err: error };

@@ -1,4 +1,6 @@
 import { pipelineId } from '../pipeline/ids.ts';
+import { secondsSince } from '../metrics/bounded.ts';
+import { dispatched } from '../metrics/index.ts';
 import * as work from '../store/work.ts';
 import type { DispatchDeps } from './dispatch-deps.ts';
 import { dispatchCommand, dispatchDeliveries } from './dispatch-reopen.ts';
@@ -158,9 +160,13 @@ export function dispatchShare(deps: DispatchDeps, share: number, lease: Lease, l
     pipeline: string,
     step: () => Promise<void>,
   ): Promise<void> => {
+    const began = performance.now();
+    const [kind = ''] = Object.keys(row);
     try {
       await step();
+      dispatched.observe({ kind, outcome: 'done' }, secondsSince(began));
     } catch (error) {
+      dispatched.observe({ kind, outcome: 'failed' }, secondsSince(began));
       const reason = reasonOf(error);
       log.warn({ pipeline, tries, reason }, 'dispatch failed, trying again');
       try {

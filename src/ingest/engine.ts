@@ -5,6 +5,8 @@ import {
   WorkflowUpdateFailedError,
 } from '@temporalio/client';
 import { defineSearchAttributeKey, SearchAttributeType, TypedSearchAttributes } from '@temporalio/common';
+import { secondsSince } from '../metrics/bounded.ts';
+import { temporalCalls } from '../metrics/index.ts';
 import { cutBytes, inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import type { PipelineRow } from '../store/pipelines.ts';
 import type { CommandInput, Notice, PipelineInput } from '../workflows/messages.ts';
@@ -39,11 +41,21 @@ const attributes = {
 const updates = { cancel: 'cancel', rerun: 'rerun', retry: 'retryStep' } as const;
 
 export function engine(client: Client, taskQueue: string, deadlineMs = 10_000): Engine {
-  const timed = <T>(call: () => Promise<T>): Promise<T> =>
-    client.connection.withDeadline(Date.now() + deadlineMs, call);
+  const timed = async <T>(name: string, call: () => Promise<T>): Promise<T> => {
+    const began = performance.now();
+    const count = (outcome: string): void => temporalCalls.observe({ call: name, outcome }, secondsSince(began));
+    try {
+      const value = await client.connection.withDeadline(Date.now() + deadlineMs, call);
+      count('done');
+      return value;
+    } catch (error) {
+      count('failed');
+      throw error;
+    }
+  };
 
   const start = (input: PipelineInput, about: About, again: boolean): Promise<void> =>
-    timed(async () => {
+    timed(again ? 'reopen' : 'start', async () => {
       try {
         await client.workflow.start('pipeline', {
           taskQueue,
@@ -65,7 +77,7 @@ export function engine(client: Client, taskQueue: string, deadlineMs = 10_000): 
     });
 
   const signal = (pipeline: string, name: string, value: unknown): Promise<boolean> =>
-    timed(async () => {
+    timed(name, async () => {
       try {
         await client.workflow.getHandle(pipeline).signal(name, value);
         return true;
@@ -83,7 +95,7 @@ export function engine(client: Client, taskQueue: string, deadlineMs = 10_000): 
     watch: (pipeline, job) => signal(pipeline, 'watch', { job }),
 
     command: (pipeline, kind, command) =>
-      timed(async () => {
+      timed(kind, async () => {
         try {
           const result = await client.workflow
             .getHandle(pipeline)

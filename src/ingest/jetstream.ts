@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { readCursor } from '../store/cursors.ts';
+import { watchStream } from '../metrics/live.ts';
 import type { Sql } from '../store/db.ts';
 import type { Refused } from '../store/refused.ts';
 import { jetstreamReader, type JetstreamSettings, type JetstreamStats } from './jetstream-reader.ts';
@@ -83,9 +84,11 @@ export function jetstreamSource(options: {
       const about = { sql, source, lease, urls, owner, log, settings, stats, refused, onOpen, onIdentity };
       const reader = jetstreamReader(about);
       current = { reader, stats };
+      const unwatch = watchStream(source, stats);
       return {
         async stop() {
           await reader.stop();
+          unwatch();
           if (current?.reader === reader) current = undefined;
         },
       };

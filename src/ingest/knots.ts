@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { addressGuard, type GuardOptions } from '../clients/guard.ts';
 import { forgetUnwantedKnots } from '../store/cursors.ts';
+import { watchStream } from '../metrics/live.ts';
 import type { Sql } from '../store/db.ts';
 import type { Refused } from '../store/refused.ts';
 import { type WantedKnot, wantedKnots } from '../store/repos.ts';
@@ -100,9 +101,11 @@ export function knotSource(options: {
       const guard = addressGuard({ dev, vouched: () => mine()?.pinned ?? false, resolve: options.resolve });
       const reader = knotReader({ sql, knot, source, lease, dev, guard, log, refused, settings, wanted: mine, stats });
       readers.set(knot, { reader, stats });
+      const unwatch = watchStream(source, stats);
       return {
         async stop() {
           await reader.stop();
+          unwatch();
           if (readers.get(knot)?.reader === reader) readers.delete(knot);
         },
       };

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { ParseWebhook } from '../providers/provider.ts';
 import type { Sql } from '../store/db.ts';
+import { webhooks } from '../metrics/index.ts';
 import { type Acceptance, acceptDelivery } from '../store/deliveries.ts';
 import { within } from './within.ts';
 
@@ -42,6 +43,7 @@ export function webhookRoutes(app: FastifyInstance, deps: WebhookDeps): void {
 
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
     const result = parse(request.headers, body, now());
+    if (result.kind !== 'delivery') webhooks.inc({ provider, outcome: result.kind });
     if (result.kind === 'refused') {
       log.warn({ provider, status: result.status, bytes: body.length }, `webhook refused: ${result.reason}`);
       return reply.code(result.status).send();
@@ -54,6 +56,7 @@ export function webhookRoutes(app: FastifyInstance, deps: WebhookDeps): void {
     const { event, build, address } = result.delivery;
     const about = { provider, event, build, knot: address?.knot, rkey: address?.rkey, workflow: address?.job };
     if (inFlight >= waiting) {
+      webhooks.inc({ provider, outcome: 'turned away' });
       log.warn(about, `webhook turned away: ${waiting} others wait for the database`);
       return later(reply);
     }
@@ -61,9 +64,11 @@ export function webhookRoutes(app: FastifyInstance, deps: WebhookDeps): void {
     try {
       const accepted = acceptDelivery(sql, provider, result.delivery).finally(() => inFlight--);
       const acceptance = await within(deadlineMs, accepted);
+      webhooks.inc({ provider, outcome: acceptance });
       log[acceptance === 'quarantined' ? 'warn' : 'debug'](about, said[acceptance]);
       return reply.send();
     } catch (error) {
+      webhooks.inc({ provider, outcome: 'failed' });
       log.warn(
         { ...about, err: error },
         'webhook not stored: the database did not take it; asking the sender to repeat',

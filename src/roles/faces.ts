@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Address } from '../config/forms.ts';
 import { type Check, databaseCheck, healthRoutes } from '../health/health.ts';
 import { httpApp } from '../health/http.ts';
+import { metricsRoute } from '../health/metrics.ts';
 import { webhookRoutes } from '../ingest/webhooks.ts';
 import { webhooks } from '../providers/webhooks.ts';
 import { buildServer, type ServerDeps } from '../server/app.ts';
@@ -15,7 +16,7 @@ export interface Face {
   close(): Promise<void>;
 }
 
-type Part = (app: FastifyInstance) => void;
+export type Part = (app: FastifyInstance) => void;
 
 /** Where the CI's webhooks come in. Goes onto any app. */
 export const webhookPart =
@@ -47,6 +48,12 @@ export const healthPart =
   (app) =>
     healthRoutes(app, { database: databaseCheck(sql), ...checks });
 
+/** `/metrics` of this process. `more`: what others in it tell of themselves. */
+export const metricsPart =
+  ({ sql }: Pick<RoleDeps, 'sql'>, role: string, more?: () => Promise<string>): Part =>
+  (app) =>
+    metricsRoute(app, { sql, role, more });
+
 /** The public face: statuses, logs and identity, and what else is put on the same address. */
 export function publicFace(
   deps: Omit<RoleDeps, 'temporal'>,
@@ -64,6 +71,7 @@ export function publicFace(
     logs: { colours: config.logs.colours },
     events: { rewindMs: config.events.rewindMs, ...events },
     readers: config.readers,
+    calls: { plcUrl: config.network.plcUrl },
   });
   return open(app, address, parts);
 }

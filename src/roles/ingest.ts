@@ -7,6 +7,7 @@ import type { JetstreamSettings } from '../ingest/jetstream-reader.ts';
 import { jetstreamSource } from '../ingest/jetstream.ts';
 import { knotSource } from '../ingest/knots.ts';
 import { leaseManager } from '../ingest/leases.ts';
+import { watchLeases } from '../metrics/live.ts';
 import { planners } from '../providers/planners.ts';
 import { refusedFrames } from '../store/refused.ts';
 import { beNobody, beSpindle } from '../store/spindle.ts';
@@ -72,6 +73,7 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
     },
     ttlMs: options.leaseMs,
   });
+  const unwatch = watchLeases(leases.held);
   // what happens while the records are listed comes by the live stream, so that opens first
   const lookAgain = (): void => {
     isLive = true;
@@ -83,6 +85,7 @@ export async function startIngest(deps: RoleDeps, options: IngestOptions = {}): 
     async stop() {
       stopping.abort();
       await leases.stop();
+      unwatch();
       await refused.close();
       await client.connection.close();
     },

@@ -15,6 +15,8 @@ export interface RoleDeps {
 export interface Role {
   /** Takes nothing new, finishes what is under way, and ends. */
   stop(): Promise<void>;
+  /** What it tells of itself, for `/metrics`, besides what this process counts. */
+  metrics?: () => Promise<string>;
   /** Rejects when the role cannot go on by itself. Never resolves. */
   failed: Promise<never>;
 }

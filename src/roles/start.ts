@@ -5,8 +5,18 @@ import type { Logger } from '../log.ts';
 import { postgresDir, startPostgres } from '../embedded/postgres.ts';
 import { type Database, openDatabase } from '../store/db.ts';
 import { checkSchema, migrate } from '../store/migrate.ts';
+import { checkRestored } from '../store/restore.ts';
 import { type Ending, ending } from './ending.ts';
-import { type Face, healthPart, leavingPart, plainFace, publicFace, webhookPart } from './faces.ts';
+import {
+  type Face,
+  healthPart,
+  leavingPart,
+  metricsPart,
+  type Part,
+  plainFace,
+  publicFace,
+  webhookPart,
+} from './faces.ts';
 import type { Role, RoleDeps } from './role.ts';
 import type { TemporalAt } from './temporal.ts';
 
@@ -34,6 +44,7 @@ export async function startRole(name: RoleName, config: Config, log: Logger): Pr
     const sql = openDatabase(config.database.url ?? '', { max: 20, applicationName: `whorl-${name}` });
     parts.service(() => sql.end({ timeout: 5 }));
     await checkSchema(sql);
+    await checkRestored(sql);
     const started = await begin[name]({ config, sql, log }, parts);
     log.info({ role: name, ...started.links }, `${name} is ready`);
     // Nobody but probes and metrics comes to a worker.
@@ -44,7 +55,11 @@ export async function startRole(name: RoleName, config: Config, log: Logger): Pr
 
 const begin: Record<RoleName, (deps: Omit<RoleDeps, 'temporal'>, parts: Ending) => Promise<Started>> = {
   async server(deps, parts) {
-    const face = await publicFace(deps, deps.config.listen, [leaving(parts), healthPart(deps)]);
+    const face = await publicFace(deps, deps.config.listen, [
+      leaving(parts),
+      healthPart(deps),
+      await metrics('server', deps, parts),
+    ]);
     parts.face(() => face.close());
     return { links: { server: face.url }, failed: new Promise<never>(() => {}) };
   },
@@ -55,6 +70,7 @@ const begin: Record<RoleName, (deps: Omit<RoleDeps, 'temporal'>, parts: Ending) 
       leaving(parts),
       webhookPart(deps),
       await temporalHealth(deps, parts),
+      await metrics('ingest', deps, parts),
     ]);
     parts.face(() => face.close());
     return { links: { webhooks: face.url }, failed: role.failed };
@@ -62,7 +78,11 @@ const begin: Record<RoleName, (deps: Omit<RoleDeps, 'temporal'>, parts: Ending) 
   async worker(given, parts) {
     const deps = { ...given, temporal: (await ofTemporal()).configuredTemporal() };
     const role = await add(parts, startWorker(deps));
-    const face = await plainFace(deps, deps.config.health, [leaving(parts), await temporalHealth(deps, parts)]);
+    const face = await plainFace(deps, deps.config.health, [
+      leaving(parts),
+      await temporalHealth(deps, parts),
+      await metrics('worker', deps, parts, role.metrics),
+    ]);
     parts.face(() => face.close());
     return { links: { health: face.url }, failed: role.failed };
   },
@@ -85,6 +105,7 @@ export async function startUp(config: Config, log: Logger): Promise<Running> {
       leaving(parts),
       webhookPart(deps),
       await temporalHealth(deps, parts),
+      await metrics('up', deps, parts, worker.metrics),
     ]);
     parts.face(() => face.close());
     const links = {
@@ -116,6 +137,7 @@ async function database(config: Config, log: Logger, parts: Ending, gone: Gone):
   const sql = openDatabase(url, { max: 30, applicationName: 'whorl-up' });
   parts.service(() => sql.end({ timeout: 5 }));
   await migrate(sql, { log: (line) => log.info(line) });
+  await checkRestored(sql);
   return sql;
 }
 
@@ -147,6 +169,20 @@ async function temporalHealth(deps: RoleDeps, parts: Ending) {
   const client = openClient(deps.temporal);
   parts.service(() => client.connection.close());
   return healthPart(deps, { temporal: temporalCheck(client) });
+}
+
+/** `/metrics` goes onto the role's own address, unless it has one to itself. */
+async function metrics(
+  role: string,
+  deps: Omit<RoleDeps, 'temporal'>,
+  parts: Ending,
+  more?: () => Promise<string>,
+): Promise<Part> {
+  const part = metricsPart(deps, role, more);
+  if (!deps.config.metrics) return part;
+  const face = await plainFace(deps, deps.config.metrics, [part]);
+  parts.face(() => face.close());
+  return () => {};
 }
 
 const leaving = (parts: Ending) => leavingPart(() => parts.isTold);

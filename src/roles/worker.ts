@@ -1,9 +1,9 @@
 import { hostname } from 'node:os';
-import { NativeConnection, Runtime, Worker, type WorkflowBundleOption } from '@temporalio/worker';
-import type { Logger } from 'pino';
+import { NativeConnection, Worker, type WorkflowBundleOption } from '@temporalio/worker';
 import type { AllowRule } from '../allow.ts';
 import { houseActivities } from '../activities/housekeeping.ts';
 import { createActivities } from '../activities/index.ts';
+import { measuredActivities } from '../activities/measured.ts';
 import type { BuildkiteConfig } from '../config/types.ts';
 import { logQueue } from '../pipeline/ids.ts';
 import type { Provider } from '../providers/provider.ts';
@@ -13,12 +13,13 @@ import { releaser } from '../store/releaser.ts';
 import { bundleWorkflows } from './bundle.ts';
 import { keepSchedule } from './housekeeping.ts';
 import type { Role, RoleDeps } from './role.ts';
+import { runtimeMetrics, startRuntime } from './runtime.ts';
 import { nativeOptions, openClient } from './temporal.ts';
 
 export interface WorkerOptions {
   /** A bundle made before; without it the workflows are bundled at start (about two seconds). */
   bundlePath?: string | undefined;
-  /** How long activities may go on after a stop. */
+  /** How long activities may go on after a stop. Then they are cancelled, and tried again by another worker. */
   graceMs?: number;
   /** Whether this worker sees to the schedule of housekeeping. Default: yes. */
   housekeeping?: boolean;
@@ -36,7 +37,8 @@ const logsAtOnce = 8;
 /** Runs workflows and activities, brings logs beside them, and shows withheld statuses when they are due. */
 export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): Promise<Role> {
   const { config, sql, log, temporal } = deps;
-  installRuntime(log);
+  const { graceMs = config.drainMs / 2 } = options;
+  await startRuntime(log);
   const connection = await NativeConnection.connect(nativeOptions(temporal));
   const release = releaser({ sql, log });
   const activities = createActivities({
@@ -51,8 +53,10 @@ export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): 
     connection,
     namespace: temporal.namespace,
     identity: `whorl@${hostname()}:${process.pid}`,
-    shutdownGraceTime: options.graceMs ?? 10_000,
-    shutdownForceTime: (options.graceMs ?? 10_000) + 10_000,
+    interceptors: { activity: [measuredActivities] },
+    shutdownGraceTime: graceMs,
+    // What does not heed its cancelling is left behind in time for the rest to end well.
+    shutdownForceTime: graceMs + config.drainMs * 0.4,
   };
   const worker = await Worker.create({
     ...common,
@@ -83,6 +87,7 @@ export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): 
       ? undefined
       : keepSchedule({ client, taskQueue: config.taskQueue, log }, stopping.signal);
   return {
+    metrics: runtimeMetrics,
     failed: running.then(() => new Promise<never>(() => {})),
     async stop() {
       stopping.abort();
@@ -127,27 +132,3 @@ const allowed = ({ allow, org }: BuildkiteConfig): readonly AllowRule[] =>
 
 const bundle = async (path: string | undefined): Promise<WorkflowBundleOption> =>
   path === undefined ? bundleWorkflows() : { codePath: path };
-
-let installed = false;
-
-/** Once per process; signals are ours to handle, in the order that the roles need. */
-function installRuntime(log: Logger): void {
-  if (installed) return;
-  installed = true;
-  Runtime.install({ shutdownSignals: [], logger: asTemporalLogger(log) });
-}
-
-const methods = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
-type Meta = Record<string | symbol, unknown>;
-/** What brings logs has none on purpose. */
-const noWorkflows = 'No workflows registered';
-
-/** Temporal's own news is for debugging; its warnings are ours too. */
-const asTemporalLogger = (log: Logger) => ({
-  log: (level: keyof typeof methods, message: string, meta?: Meta) => log[methods[level]](meta ?? {}, message),
-  trace: (message: string, meta?: Meta) => log.trace(meta ?? {}, message),
-  debug: (message: string, meta?: Meta) => log.debug(meta ?? {}, message),
-  info: (message: string, meta?: Meta) => log.debug(meta ?? {}, message),
-  warn: (message: string, meta?: Meta) => log[message.startsWith(noWorkflows) ? 'debug' : 'warn'](meta ?? {}, message),
-  error: (message: string, meta?: Meta) => log.error(meta ?? {}, message),
-});

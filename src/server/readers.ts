@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { WebSocket, WebSocketServer } from 'ws';
+import { readerConnections, readersClosed, readersOpened } from '../metrics/index.ts';
 import { type Outlet, outlet } from './outlet.ts';
 
 export interface ReaderOptions {
@@ -36,6 +37,7 @@ export function readers(log: Logger, path: string, options: ReaderOptions = {}):
   return {
     accept(request, stream, head, about, serve) {
       sockets.handleUpgrade(request, stream, head, (socket) => {
+        count(socket, path);
         socket.on('error', (error) => log.debug({ ...about, err: error }, `a reader of ${path} failed`));
         socket.on('close', (code) => log.debug({ ...about, code }, `a reader of ${path} left`));
         log.debug(about, `a reader of ${path} came`);
@@ -68,6 +70,18 @@ export function readers(log: Logger, path: string, options: ReaderOptions = {}):
       clearInterval(timer);
     },
   };
+}
+
+/** What readers choose to say is not told apart. */
+const ownCodes = new Set([1000, 1001, 1005, 1006, 1011, 1013]);
+
+function count(socket: WebSocket, path: string): void {
+  readersOpened.inc({ path });
+  readerConnections.inc({ path });
+  socket.once('close', (code) => {
+    readerConnections.dec({ path });
+    readersClosed.inc({ path, code: ownCodes.has(code) ? code : 'other' });
+  });
 }
 
 /** Rejects when the work takes longer. The work itself goes on: a statement on a dead link may hang for minutes. */

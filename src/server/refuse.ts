@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { upgradesRefused } from '../metrics/index.ts';
 
 export interface Refusal {
   /** A word for programs. */
@@ -13,6 +14,7 @@ const goodbyeMs = 1_000;
 
 /** Answers a request for an upgrade with an error, as JSON, and ends the connection, whatever the other side does. */
 export function refuse(socket: Duplex, status: number, message: string, { error, retryAfter }: Refusal = {}): void {
+  upgradesRefused.inc({ status: status });
   const body = JSON.stringify(error === undefined ? { error: message } : { error, message });
   const later = retryAfter === undefined ? '' : `Retry-After: ${retryAfter}\r\n`;
   // Nobody else watches a socket that has asked for an upgrade. It is not cut at once: what the client has sent since

@@ -1,4 +1,6 @@
 import type postgres from 'postgres';
+import { secondsSince } from '../metrics/bounded.ts';
+import { statementErrors, statements } from '../metrics/index.ts';
 
 /**
  * The server has not answered in the time that it allows itself. Counts as unavailable: what a client may repeat, it
@@ -34,6 +36,14 @@ interface Statement {
 /** A statement, or a part of one; what helps to write one is no promise. */
 const isStatement = (made: unknown): made is Statement => made instanceof Promise;
 
+/** The first two letters of an SQLSTATE; `client` for what the server did not say. */
+function classOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && /^\d|^[FHPX]/.test(code)
+    ? code.slice(0, 2)
+    : 'client';
+}
+
 /** A statement is sent when somebody waits for it, so the time begins then; a part of another one never is. */
 function limited(statement: Statement, ms: number): Statement {
   const then = statement.then.bind(statement);
@@ -41,15 +51,21 @@ function limited(statement: Statement, ms: number): Statement {
     // oxlint-disable-next-line unicorn/no-thenable -- it is a promise already
     then: (resolve: (value: unknown) => unknown, reject: (error: unknown) => unknown) =>
       new Promise((done, failed) => {
-        const timer = setTimeout(() => failed(new NeverAnswered(ms)), ms);
+        const began = performance.now();
+        const fail = (error: unknown): void => {
+          statementErrors.inc({ class: classOf(error) });
+          failed(error);
+        };
+        const timer = setTimeout(() => fail(new NeverAnswered(ms)), ms);
         timer.unref();
         const settle =
           (end: (value: unknown) => void) =>
           (value: unknown): void => {
             clearTimeout(timer);
+            statements.observe(secondsSince(began));
             end(value);
           };
-        then(settle(done), settle(failed));
+        then(settle(done), settle(fail));
       }).then(resolve, reject),
   });
 }

@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { secondsSince, statusClass } from '../../metrics/bounded.ts';
+import { ciRequests } from '../../metrics/index.ts';
 import { ProviderError } from '../errors.ts';
 import type { Limiter, Limits, Priority } from '../provider.ts';
 import { steadyNow } from '../../steady.ts';
@@ -196,8 +198,11 @@ async function waitForSlot(limiter: Limiter, bucket: string, { key, priority, si
 }
 
 async function send(request: Request, apiUrl: string, secret: string, patience: Patience): Promise<Response> {
+  const began = performance.now();
+  const count = (status: string): void =>
+    ciRequests.observe({ provider: 'buildkite', operation: operationOf(request), status }, secondsSince(began));
   try {
-    return await fetch(addressOf(apiUrl, request), {
+    const response = await fetch(addressOf(apiUrl, request), {
       method: request.method,
       // A redirect could carry the token elsewhere, or turn a POST into a GET.
       redirect: 'manual',
@@ -210,9 +215,22 @@ async function send(request: Request, apiUrl: string, secret: string, patience: 
       ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
       signal: patience.signal,
     });
+    count(statusClass(response.status));
+    return response;
   } catch (cause) {
+    count('none');
     throw broken(request, patience, cause);
   }
+}
+
+/** What a call is for, by its method and the name that it has for the rate budget. */
+function operationOf({ key, method }: Request): string {
+  if (method === 'POST') return 'create';
+  const [first = '', second] = key.split('/', 2);
+  if (method === 'PUT') return first === 'cancel' || first === 'retry' ? first : 'other';
+  if (key.includes('/page/')) return 'search';
+  if (second === 'get') return 'read';
+  return first === 'log' ? 'log' : 'account';
 }
 
 /** The whole body, up to the cap, in the time that is left. */

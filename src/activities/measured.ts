@@ -1,0 +1,40 @@
+import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
+import { ApplicationFailureCategory } from '@temporalio/common';
+import type { Context } from '@temporalio/activity';
+import type { ActivityInterceptors } from '@temporalio/worker';
+import { secondsSince } from '../metrics/bounded.ts';
+import { activities, activityTries } from '../metrics/index.ts';
+import { failureOf } from '../pipeline/failures.ts';
+
+/** Attempts up to this are what a service that stumbles costs. */
+const usualAttempts = 5;
+
+/** Counts each attempt of each activity. */
+export const measuredActivities = ({ info }: Context): ActivityInterceptors => ({
+  inbound: {
+    async execute(input, next) {
+      const began = performance.now();
+      const activity = info.activityType;
+      const end = (outcome: string): void => activities.observe({ activity, outcome }, secondsSince(began));
+      if (info.attempt > usualAttempts && activity !== followed) activityTries.inc({ activity });
+      try {
+        const result = await next(input);
+        end('done');
+        return result;
+      } catch (error) {
+        end(outcomeOf(error));
+        throw error;
+      }
+    },
+  },
+});
+
+/** A log is followed by failing on purpose. */
+const followed = 'bring';
+
+/** `done`, `cancelled`, `again` (nothing is wrong), or the class of the failure. */
+export function outcomeOf(error: unknown): string {
+  if (error instanceof CancelledFailure) return 'cancelled';
+  if (!(error instanceof ApplicationFailure)) return 'Internal';
+  return error.category === ApplicationFailureCategory.BENIGN ? 'again' : failureOf(error.type);
+}

@@ -1,0 +1,50 @@
+import { Runtime } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { freePorts } from '../embedded/ports.ts';
+
+/** Where the SDK's own exporter answers in this process, on the loopback interface. */
+let exporter: string | undefined;
+let started: Promise<void> | undefined;
+
+/** Temporal's runtime, once per process; signals are ours to handle, in the order that the roles need. */
+export const startRuntime = (log: Logger): Promise<void> => (started ??= install(log));
+
+async function install(log: Logger): Promise<void> {
+  const options = { shutdownSignals: [], logger: asTemporalLogger(log) };
+  // Another process may take the port meanwhile; work is worth more than numbers.
+  for (let tries = 1; tries <= 3; tries += 1) {
+    const [port] = await freePorts(1);
+    const bindAddress = `127.0.0.1:${port}`;
+    const prometheus = { bindAddress, countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true };
+    try {
+      Runtime.install({ ...options, telemetryOptions: { metrics: { prometheus } } });
+      exporter = `http://${bindAddress}/metrics`;
+      return;
+    } catch (error) {
+      log.warn({ err: error, tries }, 'the port for the metrics of Temporal’s SDK could not be taken');
+    }
+  }
+  Runtime.install(options);
+}
+
+/** The metrics of Temporal's SDK, `temporal_*`, in Prometheus's text format; empty while there are none. */
+export async function runtimeMetrics(): Promise<string> {
+  if (exporter === undefined) return '';
+  const answer = await fetch(exporter, { signal: AbortSignal.timeout(1_000) });
+  return answer.ok ? answer.text() : '';
+}
+
+const methods = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
+type Meta = Record<string | symbol, unknown>;
+/** What brings logs has none on purpose. */
+const noWorkflows = 'No workflows registered';
+
+/** Temporal's own news is for debugging; its warnings are ours too. */
+const asTemporalLogger = (log: Logger) => ({
+  log: (level: keyof typeof methods, message: string, meta?: Meta) => log[methods[level]](meta ?? {}, message),
+  trace: (message: string, meta?: Meta) => log.trace(meta ?? {}, message),
+  debug: (message: string, meta?: Meta) => log.debug(meta ?? {}, message),
+  info: (message: string, meta?: Meta) => log.debug(meta ?? {}, message),
+  warn: (message: string, meta?: Meta) => log[message.startsWith(noWorkflows) ? 'debug' : 'warn'](meta ?? {}, message),
+  error: (message: string, meta?: Meta) => log.error(meta ?? {}, message),
+});

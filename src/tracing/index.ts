@@ -1,0 +1,84 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { freshSpanId } from './ids.ts';
+
+/** What a span may say of itself. Traces are for operators: they may name repositories, and hold no secrets. */
+export type Said = Record<string, string | number | boolean>;
+
+/** Something that took its time, for one pipeline. */
+export interface SpanRecord {
+  pipeline: string;
+  /** Which run of the pipeline. Unset: the present one. */
+  epoch?: number | undefined;
+  name: string;
+  kind?: 'internal' | 'client' | 'consumer' | 'producer' | undefined;
+  /** Ms since 1970. */
+  start: number;
+  end: number;
+  said?: Said | undefined;
+  /** Why it failed. */
+  error?: string | undefined;
+  /** `root`: the span that all others of the trace are under. `once`: there is one of this name. */
+  is?: 'root' | 'once' | undefined;
+  id?: string | undefined;
+  /** Id of the span that it is a part of. Unset: the root. */
+  parent?: string | undefined;
+}
+
+export type Sink = (span: SpanRecord) => void;
+
+let sink: Sink | undefined;
+
+/** Where spans go; undefined: nowhere, and nothing is made. */
+export function traceTo(to: Sink | undefined): void {
+  sink = to;
+}
+
+export const isTracing = (): boolean => sink !== undefined;
+
+/** Ms since 1970, finer than `Date.now()`. */
+export const traceNow = (): number => performance.timeOrigin + performance.now();
+
+const current = new AsyncLocalStorage<{ pipeline: string; epoch: number | undefined; id: string }>();
+
+/** Tells of something that is over. Outside of `traced` it needs its pipeline. Never fails. */
+export function recordSpan(span: Omit<SpanRecord, 'pipeline'> & { pipeline?: string }): void {
+  const around = current.getStore();
+  const pipeline = span.pipeline ?? around?.pipeline;
+  if (!sink || pipeline === undefined) return;
+  const under = around?.pipeline === pipeline && span.is === undefined ? around : undefined;
+  sink({ epoch: under?.epoch, parent: under?.id, ...span, pipeline });
+}
+
+export interface Traced {
+  /** Unset: that of the span which is under way. Without one, nothing is told. */
+  pipeline?: string | undefined;
+  epoch?: number | undefined;
+  name: string;
+  kind?: SpanRecord['kind'];
+  said?: Said;
+}
+
+/** Does the work, and tells how long it took; what it calls is a part of it. `say` adds to what the span says. */
+export async function traced<T>(
+  { said, ...about }: Traced,
+  work: (say: (more: Said) => void) => Promise<T>,
+): Promise<T> {
+  const around = current.getStore();
+  const pipeline = about.pipeline ?? around?.pipeline;
+  if (!sink || pipeline === undefined) return work(() => {});
+  const under = around?.pipeline === pipeline ? around : undefined;
+  const epoch = about.epoch ?? under?.epoch;
+  const id = freshSpanId();
+  const all = { ...said };
+  const start = traceNow();
+  const end = (error?: string): void =>
+    sink?.({ ...about, pipeline, epoch, id, parent: under?.id, start, end: traceNow(), said: all, error });
+  try {
+    const result = await current.run({ pipeline, epoch, id }, () => work((more) => Object.assign(all, more)));
+    end();
+    return result;
+  } catch (error) {
+    end(error instanceof Error ? error.message : String(error));
+    throw error;
+  }
+}
