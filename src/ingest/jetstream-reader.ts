@@ -11,6 +11,7 @@ import { advance, missingMs, placeOf, subscribeUrl } from './jetstream-place.ts'
 import { dateOf, rewound } from './knot-clock.ts';
 import type { Lease, Running } from './leases.ts';
 import { backOff } from './pause.ts';
+import { sourceNews } from './source-news.ts';
 import { streamWriter } from './stream-writer.ts';
 import { type Connection, type Ended, stream, type StreamSettings, type StreamStats } from './stream.ts';
 
@@ -73,6 +74,7 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
   const over = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   const interesting = interestingAccounts(sql, log);
   const clock = databaseClock(sql);
+  const news = sourceNews({ sql, source, lease, log, now: clock.now });
   let place = 0;
   let leaving = false;
   let idle: NodeJS.Timeout | undefined;
@@ -179,6 +181,7 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
         idle?.refresh();
         const event = parseJetstream(bytes);
         if ('problem' in event) bad(bytes, event.problem, event.did === undefined ? {} : { did: event.did });
+        news.event(event.time);
         if (event.time === undefined) return;
         const late = isFirst && !gap ? missingMs(complete, event.time, connection.openedAt) : 0;
         isFirst = false;
@@ -220,6 +223,7 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
     log,
     settings,
     stats,
+    news,
     now: clock.now,
     async next() {
       const start = await insist('finding where to start', findStart);
@@ -239,6 +243,7 @@ export function jetstreamReader(options: JetstreamReaderOptions): Running {
   return {
     async stop() {
       stopped.abort();
+      news.close();
       await reading.over;
       await Promise.all([writer.close(), interesting.close()]);
     },

@@ -13,6 +13,7 @@ import { toTrigger } from './knot-trigger.ts';
 import { eventsUrl } from './knot-url.ts';
 import type { Lease, Running } from './leases.ts';
 import { backOff } from './pause.ts';
+import { sourceNews } from './source-news.ts';
 import { streamWriter } from './stream-writer.ts';
 import { type Connection, stream, type StreamSettings, type StreamStats } from './stream.ts';
 
@@ -71,6 +72,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
   const signal = AbortSignal.any([stopped.signal, lease.signal]);
   const over = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   const clock = databaseClock(sql);
+  const news = sourceNews({ sql, source, lease, log, now: clock.now });
   let since: Date | undefined;
   let pinned = options.wanted()?.pinned ?? false;
   let skew = 0;
@@ -166,6 +168,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
 
       async onOpen(date) {
         skew = skewOf(date, clock.now());
+        news.skew(skew);
         log.info({ cursor: `${start.cursor}`, skew }, 'reading the knot');
         if (start.place && !(await placeStart(start.place))) reading.restart();
         else quiet?.refresh();
@@ -179,7 +182,9 @@ export function knotReader(options: ReaderOptions): KnotReader {
           stats.bad++;
           return options.refused.add(source, bytes, frame.problem);
         }
-        top = advance(top, eventTime(frame), { now, skew });
+        const time = eventTime(frame);
+        news.event(time);
+        top = advance(top, time, { now, skew });
         if (frame.nsid !== NSID.pipeline) return writer.pass(top);
         writer.push(bytes, toTrigger(knot, frame, options.wanted(), skew), top);
         const waiting = writer.waiting();
@@ -193,6 +198,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
     log,
     settings,
     stats,
+    news,
     now: clock.now,
     async next() {
       const start = more ?? (await findStart());
@@ -216,6 +222,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
     },
     async stop() {
       stopped.abort();
+      news.close();
       await reading.over;
       await writer.close();
     },

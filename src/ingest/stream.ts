@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Guard } from '../clients/guard.ts';
 import { backOff } from './pause.ts';
+import type { SourceNews } from './source-news.ts';
 import { dial, type StreamSocket } from './stream-socket.ts';
 
 export type StreamSettings = {
@@ -39,6 +40,8 @@ export type StreamOptions = {
   log: Logger;
   settings: StreamSettings;
   stats: StreamStats;
+  /** is told how it goes */
+  news: Pick<SourceNews, 'connecting' | 'live' | 'ended' | 'frame'>;
   /** ms since 1970 */
   now(): number;
   /** Waits for whatever the next connection needs; undefined only when the stream is over. */
@@ -59,7 +62,7 @@ export type Stream = {
 
 /** Keeps one connection, for as long as it is not told to end: redials in seconds, with jitter. */
 export function stream(options: StreamOptions): Stream {
-  const { signal, log, settings, stats } = options;
+  const { signal, log, settings, stats, news } = options;
   let socket: StreamSocket | undefined;
   let restarted = false;
 
@@ -70,6 +73,7 @@ export function stream(options: StreamOptions): Stream {
     const onFrame = (bytes: Buffer): void => {
       stats.frames++;
       stats.lastFrameAt = options.now();
+      news.frame(stats.lastFrameAt);
       connection.onFrame(bytes, stats.lastFrameAt);
     };
     try {
@@ -84,6 +88,7 @@ export function stream(options: StreamOptions): Stream {
       });
       opened = true;
       stats.connected = true;
+      news.live();
       await connection.onOpen(socket.date);
       if (!restarted && !signal.aborted) socket.resume();
       return { reason: await socket.closed, opened, frames: stats.frames - frames };
@@ -99,6 +104,7 @@ export function stream(options: StreamOptions): Stream {
 
   const run = async (): Promise<void> => {
     let failures = 0;
+    news.connecting();
     while (!signal.aborted) {
       const connection = await options.next();
       if (!connection || signal.aborted) return;
@@ -107,10 +113,12 @@ export function stream(options: StreamOptions): Stream {
       const again = restarted;
       await options.onEnd(again ? undefined : ended);
       if (again || signal.aborted) continue;
+      news.ended(ended.reason);
       failures = ended.frames > 0 ? 0 : failures + 1;
       log.info({ reason: ended.reason, failures }, 'the connection ended; dialling again');
       const { redialMinMs: minMs, redialMaxMs: maxMs } = settings;
       await backOff(Math.max(0, failures - 1), { minMs, maxMs, signal });
+      news.connecting();
     }
   };
 

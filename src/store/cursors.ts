@@ -56,9 +56,12 @@ export async function moveCursor(
   return row?.mine ?? false;
 }
 
-/** Forgets the cursors of all knots that no served repo lives on: one that comes back starts anew. */
+/** Forgets the cursors of all knots that no served repo lives on, and how they did: one that comes back starts anew. */
 export async function forgetUnwantedKnots(sql: Sql): Promise<string[]> {
   const rows = await sql<{ source: string }[]>`
+    with told as (
+      delete from sources where source like 'knot/%' and substr(source, 6) not in (select knot from served)
+    )
     delete from cursors
     where source like 'knot/%' and substr(source, 6) not in (select knot from served)
     returning source`;
