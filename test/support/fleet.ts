@@ -72,7 +72,7 @@ export async function fleet(options: SpindleOptions = {}): Promise<Fleet> {
     webhooks,
     async start(role, env = {}, root = path.join(import.meta.dirname, '../..')) {
       const given = { ...roleEnv(whorl), ...options.env, ...env };
-      const started = await startRoleProcess(role, given, { root, onExit: lead });
+      const started = await startRoleProcess(role, given, { root, onExit: lead, quiet: true });
       const ready = started.log.find(({ msg }) => msg === `${role} is ready`);
       const member = { ...started, role, url: String(ready?.[places[role]]) };
       members.push(member);

@@ -16,13 +16,15 @@ export interface RoleProcessOptions {
   /** The tree that is run. Default: this one. */
   root?: string;
   onExit?(): void;
+  /** Hides what Temporal's SDK prints on standard output, as it does of whoever is killed. */
+  quiet?: boolean;
 }
 
 /** Starts a role as an operator does, as a process of its own. It is killed at the end of the test at the latest. */
 export async function startRoleProcess(
   role: 'ingest' | 'worker' | 'server' | 'up',
   env: Record<string, string>,
-  { root = path.join(import.meta.dirname, '../..'), onExit }: RoleProcessOptions = {},
+  { root = path.join(import.meta.dirname, '../..'), onExit, quiet = false }: RoleProcessOptions = {},
 ): Promise<RoleProcess> {
   const main = path.join(root, 'src/main.ts');
   const child = spawn(process.execPath, [main, role], {
@@ -41,7 +43,7 @@ export async function startRoleProcess(
       TEMPORAL_ADDRESS: inject('temporalAddress'),
       ...env,
     },
-    stdio: ['ignore', 'inherit', 'pipe'],
+    stdio: ['ignore', quiet ? 'ignore' : 'inherit', 'pipe'],
   });
   onTestFinished(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
