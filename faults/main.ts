@@ -19,7 +19,7 @@ import { describePlan, planOf } from './plan.ts';
 import { pushesOf, times } from './pushes.ts';
 import { describe, settle, unfinished } from './quiet.ts';
 import { createScreen } from './screen.ts';
-import { durations, makeSecrets, scaleOf } from './settings.ts';
+import { durationsOf, makeSecrets, scaleOf } from './settings.ts';
 import { type Run, startRun } from './world.ts';
 
 interface Options {
@@ -79,6 +79,7 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop
 
 const pushMs = options.minutes === undefined ? (pipelines / options.rate) * 1000 : options.minutes * 60_000;
 const scale = scaleOf(pushMs);
+const durations = durationsOf(pushMs);
 const plan: Action[] = options.calm ? [] : makePlan();
 // PostgreSQL may run as another user, which must be able to come here.
 const dir = await mkdtemp(path.join(tmpdir(), `whorl-faults-seed-${seed}-`));
@@ -116,7 +117,7 @@ async function main(): Promise<boolean> {
   );
   await writeFile(path.join(dir, 'plan.txt'), describePlan(plan));
   const secrets = makeSecrets();
-  const run = await startRun({ seed, dir, secrets, signal: stopping.signal, say: screen.say });
+  const run = await startRun({ seed, dir, secrets, durations, signal: stopping.signal, say: screen.say });
   try {
     const counts = await disturb(run);
     run.mend();

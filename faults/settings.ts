@@ -25,7 +25,9 @@ export const pipelines = ['acme/app', 'acme/lint', 'acme/web', 'acme/docs'];
  * would take days; the order between them is that of production. Leases, statement limits, polls, and the deadlines of
  * calls to Temporal are production's own.
  */
-export const durations: Record<string, [ours: string, production: string]> = {
+export type Durations = Record<string, [ours: string, production: string]>;
+
+const durations: Durations = {
   WHORL_SILENCE_FIRST: ['4s', '2m'],
   WHORL_SILENCE_MAX: ['20s', '1h'],
   WHORL_RESEND_AFTER: ['3s', '45s'],
@@ -41,9 +43,25 @@ export const durations: Record<string, [ours: string, production: string]> = {
   WHORL_FAKE_POLL: ['500ms', '1s'],
 };
 
+/**
+ * After ten minutes without Temporal more than a thousand pipelines are open at once. If each asked every few seconds, that
+ * alone would be more than a small machine can do, which it is not in production.
+ */
+const longer: Durations = {
+  ...durations,
+  WHORL_SILENCE_FIRST: ['20s', '2m'],
+  WHORL_SILENCE_MAX: ['3m', '1h'],
+  WHORL_HOLD_TIME: ['1m', '15m'],
+};
+
+const isLong = (ms: number): boolean => ms >= 30 * 60_000;
+
+/** The durations of a pipeline, in a run whose pushes come for `ms`. */
+export const durationsOf = (ms: number): Durations => (isLong(ms) ? longer : durations);
+
 /** How long the faults last, for a run whose pushes come for `ms`. */
 export function scaleOf(ms: number): Scale {
-  const long = ms >= 30 * 60_000;
+  const long = isLong(ms);
   return {
     freeze: 13_000,
     temporalAway: long ? 600_000 : Math.min(60_000, Math.round(ms / 8)),
@@ -54,7 +72,7 @@ export function scaleOf(ms: number): Scale {
 }
 
 /** The environment that all roles share; addresses come from the world. */
-export function settings(secrets: Secrets, owner: string): Record<string, string> {
+export function settings(secrets: Secrets, owner: string, scaled: Durations): Record<string, string> {
   return {
     WHORL_HOSTNAME: spindle,
     WHORL_OWNER_DID: owner,
@@ -66,6 +84,6 @@ export function settings(secrets: Secrets, owner: string): Record<string, string
     WHORL_BUILDKITE_RATE: '6000',
     WHORL_BUILDKITE_WEBHOOK_SECRET: secrets.webhookSecret,
     WHORL_BUILDKITE_WEBHOOK_MODE: 'signature',
-    ...Object.fromEntries(Object.entries(durations).map(([name, [ours]]) => [name, ours])),
+    ...Object.fromEntries(Object.entries(scaled).map(([name, [ours]]) => [name, ours])),
   };
 }

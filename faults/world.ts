@@ -9,7 +9,7 @@ import { type Supervised, supervise } from './member.ts';
 import { repositories } from './pushes.ts';
 import { type RemoteProcess, start } from './remote.ts';
 import { type DatabaseService, type Engine, startDatabase, startEngine } from './services.ts';
-import { pipelines, type Secrets, settings, spindle } from './settings.ts';
+import { type Durations, pipelines, type Secrets, settings, spindle } from './settings.ts';
 
 export interface Repo {
   did: string;
@@ -40,6 +40,8 @@ export interface WorldOptions {
   seed: number;
   dir: string;
   secrets: Secrets;
+  /** Of a pipeline. */
+  durations: Durations;
   signal: AbortSignal;
   say(line: string): void;
 }
@@ -51,7 +53,7 @@ const roleNames: readonly RoleName[] = ['ingest', 'worker', 'server'];
 const program = (name: string): string => fileURLToPath(new URL(`./sims/${name}.ts`, import.meta.url));
 
 /** Starts everything, each in a process of its own, joined through links; resolves when all roles are ready. */
-export async function startRun({ seed, dir, secrets, signal, say }: WorldOptions): Promise<Run> {
+export async function startRun({ seed, dir, secrets, durations, signal, say }: WorldOptions): Promise<Run> {
   const stops: (() => Promise<unknown>)[] = [];
   const stop = async (): Promise<void> => {
     for (let each = stops.pop(); each; each = stops.pop()) await each().catch((error: unknown) => say(String(error)));
@@ -117,7 +119,7 @@ export async function startRun({ seed, dir, secrets, signal, say }: WorldOptions
     const ports = await freePorts(replicas * 2);
     const webhooks = await link('webhooks', 'tcp', ...ports.slice(0, replicas).map((port) => `127.0.0.1:${port}`));
     const face = await link('public', 'tcp', ...ports.slice(replicas).map((port) => `127.0.0.1:${port}`));
-    const common = settings(secrets, forge.owner);
+    const common = settings(secrets, forge.owner, durations);
 
     const member = async (role: RoleName, n: number): Promise<Supervised> => {
       const name = `${role}-${n + 1}`;
