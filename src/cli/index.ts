@@ -6,6 +6,7 @@ import { migrateCommand } from './migrate.ts';
 import { pipelineCommands } from './pipelines.ts';
 import { replayCommand } from './replay.ts';
 import { reposCommand } from './repos.ts';
+import { restoreCommand } from './restore.ts';
 import { ownShell, type Shell } from './shell.ts';
 
 export { ownShell, run, type Shell } from './shell.ts';
@@ -26,6 +27,7 @@ const groups = (shell: Shell): Record<string, Command[]> => ({
     configCommand(shell.env, (text) => shell.print(text)),
     migrateCommand(shell),
     replayCommand(shell),
+    restoreCommand(shell),
     completionCommand(shell),
   ],
 });

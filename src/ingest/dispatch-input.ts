@@ -36,7 +36,8 @@ export const jobInput =
 export async function openAgain(deps: DispatchDeps, stored: PipelineRow, because: string): Promise<void> {
   const epoch = await nextEpoch(deps.sql, stored.id, because);
   const jobs = stored.jobs.map((job): JobInput => {
-    const kept = job.state as Kept | null;
+    // What is behind the times would be taken for what people were told last; the run asks for it once it is found.
+    const kept = job.lost ? null : (job.state as Kept | null);
     return { ...jobInput(deps)(job), ...(kept ? { kept } : {}) };
   });
   await deps.engine.reopen(inputFor(deps, stored.id, jobs, epoch), stored);

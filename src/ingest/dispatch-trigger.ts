@@ -3,13 +3,13 @@ import { type AskedRepo, beforeChoiceMs, judge, repoName, type Verdict } from '.
 import { type PipelineId, pipelineId } from '../pipeline/ids.ts';
 import { type PlannedJob, planJobs, titleOf } from '../pipeline/plan.ts';
 import type { Json } from '../providers/provider.ts';
-import { insertPipeline, type NewPipeline } from '../store/pipelines.ts';
+import { insertPipeline, loadPipeline, type NewPipeline } from '../store/pipelines.ts';
 import { askForListing } from '../store/accounts.ts';
 import { factsOf } from '../store/access.ts';
 import { isBadValue } from '../store/db.ts';
 import { holdTrigger, type OpenTrigger, refuseTrigger, settleTrigger } from '../store/work.ts';
 import type { DispatchDeps } from './dispatch-deps.ts';
-import type { JobInput, PipelineInput } from '../workflows/messages.ts';
+import { inputFor, jobInput, openAgain } from './dispatch-input.ts';
 
 /**
  * Decides about one trigger, and starts its workflow. Done again after a crash it leads to the same rows and the same
@@ -52,11 +52,10 @@ export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Pro
     if (!isBadValue(error)) throw error;
     return settle('refused', `PostgreSQL cannot store what the event says: ${error.message}`);
   }
-  await deps.engine.start(inputFor(deps, id, planned.map(jobInput(deps))), {
-    ...pipeline,
-    did,
-    repo: name,
-  });
+  // Its workflow may have run before, with rows that this database lost: then they are found again first.
+  const stored = row.restored ? await loadPipeline(sql, id) : undefined;
+  if (stored) await openAgain(deps, stored, 'the database was restored');
+  else await deps.engine.start(inputFor(deps, id, planned.map(jobInput(deps))), { ...pipeline, did, repo: name });
   return settle('started', leftOut(trigger));
 }
 
@@ -85,34 +84,6 @@ async function notServed(
   return again;
 }
 
-export const inputFor = (deps: DispatchDeps, pipeline: PipelineId, jobs: JobInput[], epoch = 0): PipelineInput => ({
-  pipeline,
-  epoch,
-  jobs,
-  durations: deps.durations,
-  logs: true,
-});
-
-/** What the workflow is told about a job: no YAML, no target. */
-export const jobInput =
-  ({ pollMs }: DispatchDeps) =>
-  ({
-    name,
-    provider,
-    refusal,
-  }: {
-    name: string;
-    provider: string | null;
-    refusal?: string | null | undefined;
-  }): JobInput => {
-    const poll = provider === null ? undefined : pollMs[provider];
-    return {
-      name,
-      ...(poll === undefined ? {} : { pollMs: poll }),
-      ...(refusal === undefined || refusal === null ? {} : { refusal }),
-    };
-  };
-
 const neutral = ({ knot, rkey }: OpenTrigger, trigger: PipelineTrigger) => ({
   knot,
   rkey,
@@ -136,6 +107,7 @@ function newPipeline(id: PipelineId, row: OpenTrigger, trigger: PipelineTrigger,
     id,
     ...about,
     title,
+    happenedAt: row.eventAt,
     jobs: planned.map(({ name, provider, target, refusal }) => ({
       name,
       provider,

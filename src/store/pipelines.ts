@@ -69,6 +69,8 @@ export interface JobRow {
   exitCode: number | null;
   /** What the last run of the workflow left. */
   state: Json;
+  /** The database was restored, and what happened to the job since is still to be found. */
+  lost: boolean;
   build: string | null;
   url: string | null;
 }
@@ -94,6 +96,7 @@ export async function loadPipeline(sql: Sql, id: string): Promise<PipelineRow | 
   if (!row) return undefined;
   const jobs = await sql<JobRow[]>`
     select name, provider, refusal, jobs.attempt, epoch, status, error, exit_code as "exitCode", state,
+      exists (select from restored where restored.pipeline = jobs.pipeline and restore is distinct from jobs.restored) as lost,
       attempts.build, (select url from builds where builds.build = attempts.build and builds.provider = jobs.provider limit 1)
     from jobs left join attempts on attempts.pipeline = jobs.pipeline and job = name and attempts.attempt = jobs.attempt
     where jobs.pipeline = ${id} order by position`;

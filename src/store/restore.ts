@@ -64,7 +64,9 @@ export async function checkRestored(sql: Sql): Promise<void> {
 
 /** Begins a restore, or goes on with the one that was begun. */
 export async function beginRestore(sql: Sql, contentAt: Date): Promise<Restore> {
-  await sql`insert into restores (content_at) values (${contentAt}) on conflict do nothing`;
+  await sql`
+    insert into restores (content_at) select ${contentAt}::timestamptz
+    where not exists (select from restores where finished_at is null) on conflict do nothing`;
   const open = await unfinishedRestore(sql);
   if (!open) throw new Error('the restore was finished by somebody else meanwhile');
   return open;

@@ -1,0 +1,258 @@
+import { inject } from 'vitest';
+import { expect, test, type TestContext, vi } from 'vitest';
+import { answer, loseAnswer } from '../../sim/buildkite/index.ts';
+import { restore, type Restored } from '../../src/cli/restore-run.ts';
+import { restoreTemporal } from '../../src/cli/restore-temporal.ts';
+import type { Role } from '../../src/roles/role.ts';
+import { checkRestored, inUse } from '../../src/store/restore.ts';
+import { type Backup, backUp, putBack } from '../support/backup.ts';
+import { buildsOf, createOf, newSha } from '../support/ci.ts';
+import { buildOf, failingActivity, isBound, isParked, ownSpindle } from '../support/pipelines.ts';
+import { buildkiteFile, type Pushed, type Spindle } from '../support/spindle.ts';
+import { until } from '../support/until.ts';
+
+vi.setConfig({ testTimeout: 180_000 });
+
+const oneFile = { 'ci.yml': buildkiteFile() };
+
+/** A spindle whose database can be lost. */
+async function mortal(context: TestContext) {
+  const whorl = await ownSpindle(context, { roles: ['server'], appview: { reopenings: true } });
+  let roles: Role[] = [];
+  const begin = async (): Promise<void> => {
+    roles = [await whorl.start('worker'), await whorl.start('ingest')];
+    await whorl.knot.connected(1);
+  };
+  const end = async (): Promise<void> => {
+    await Promise.all(roles.map((role) => role.stop()));
+  };
+  await begin();
+  return { whorl, begin, end };
+}
+
+/** Runs `whorl restore` as an operator would, but for the wait for workers that are gone. */
+async function runRestore(whorl: Spindle, options: { lookBackMs?: number; dieAfter?: RegExp } = {}) {
+  await until('the leases of the backup have run out', async () => (await inUse(whorl.sql)).leases === 0, 30_000);
+  const env = { TEMPORAL_ADDRESS: inject('temporalAddress'), TEMPORAL_NAMESPACE: inject('temporalNamespace') };
+  const temporal = restoreTemporal(env, whorl.config.taskQueue);
+  try {
+    return await restore({
+      sql: whorl.sql,
+      temporal,
+      lookBackMs: options.lookBackMs ?? 0,
+      quietMs: 0,
+      agreed: async () => true,
+      print: (line) => {
+        if (options.dieAfter?.test(line)) throw new Error('killed');
+      },
+    });
+  } finally {
+    await temporal.close();
+  }
+}
+
+/** The disaster: everybody stops, the backup takes the place of the database, and an operator runs the command. */
+async function disaster(whorl: Spindle, backup: Backup): Promise<Restored> {
+  await putBack(whorl.sql, backup);
+  const done = await runRestore(whorl);
+  if (!done) throw new Error('nothing was restored');
+  return done;
+}
+
+async function toRunning(whorl: Spindle, pushed: Pushed): Promise<string> {
+  const { id } = await buildOf(whorl, pushed);
+  await isBound(pushed);
+  whorl.ci.advance(id, 'running');
+  await pushed.shows('ci.yml', 'running');
+  return id;
+}
+
+async function toEnd(whorl: Spindle, pushed: Pushed, result: 'passed' | 'failed'): Promise<string> {
+  const id = await toRunning(whorl, pushed);
+  whorl.ci.finish(id, result);
+  await pushed.shows('ci.yml', result === 'passed' ? 'success' : 'failed');
+  await pushed.ended();
+  return id;
+}
+
+/** What the database says of a job: its attempt, its status, and the builds of its attempts. */
+async function stored(whorl: Spindle, pushed: Pushed) {
+  const [job] = await whorl.sql<{ attempt: number; status: string | null; error: string | null }[]>`
+    select attempt, status, error from jobs where pipeline = ${pushed.id}`;
+  const attempts = await whorl.sql<{ attempt: number; build: string | null }[]>`
+    select attempt, build from attempts where pipeline = ${pushed.id} order by attempt`;
+  return { ...job, builds: attempts.map(({ build }) => build) };
+}
+
+const says = (whorl: Spindle, pushed: Pushed, status: string) =>
+  until(`${pushed.id} is stored as ${status}`, async () => (await stored(whorl, pushed)).status === status, 60_000);
+
+test('after a restore no build is lost or doubled, and every status is right', async (context) => {
+  const { whorl, begin, end } = await mortal(context);
+  const { ci, sql } = whorl;
+
+  // Before the backup.
+  const endedAfter = whorl.push(oneFile);
+  const runningAll = whorl.push(oneFile);
+  const parkedSha = newSha();
+  ci.onRequest(createOf(parkedSha), answer(404), 'always');
+  const parked = whorl.push(oneFile, { newSha: parkedSha });
+  const rerun = whorl.push(oneFile);
+  const rebuilt = whorl.push(oneFile);
+  const untouched = whorl.push(oneFile);
+  const [endedAfterBuild, runningBuild] = [await toRunning(whorl, endedAfter), await toRunning(whorl, runningAll)];
+  await isParked(parked);
+  const rerunFirst = await toEnd(whorl, rerun, 'failed');
+  const rebuiltFirst = await toEnd(whorl, rebuilt, 'failed');
+  await toEnd(whorl, untouched, 'passed');
+  const backup = await backUp(sql);
+
+  // Between the backup and the disaster.
+  ci.finish(endedAfterBuild, 'passed');
+  await endedAfter.shows('ci.yml', 'success');
+  const startedAfter = whorl.push(oneFile);
+  const startedBuild = await toRunning(whorl, startedAfter);
+  const bothAfter = whorl.push(oneFile);
+  const bothBuild = await toEnd(whorl, bothAfter, 'passed');
+  expect(await whorl.command('rerun', rerun.id)).toMatchObject({ state: 'done' });
+  const rerunBuild = (await buildOf(whorl, rerun, 'ci.yml', 2)).id;
+  await rerun.shows('ci.yml', 'pending');
+  ci.advance(rerunBuild, 'running');
+  await rerun.shows('ci.yml', 'running');
+  const rebuild = ci.rebuild(rebuiltFirst);
+  ci.advance(rebuild.id, 'running');
+  await rebuilt.shows('ci.yml', 'running');
+  ci.finish(rebuild.id, 'passed');
+  await rebuilt.shows('ci.yml', 'success');
+  const neverSha = newSha();
+  ci.onRequest(createOf(neverSha), answer(503), 'always');
+  const neverBuilt = whorl.push(oneFile, { newSha: neverSha });
+  await failingActivity(neverBuilt, 'create:ci.yml');
+  expect(await whorl.command('cancel', neverBuilt.id)).toMatchObject({ state: 'done' });
+  await neverBuilt.shows('ci.yml', 'cancelled');
+  await neverBuilt.ended();
+  const lostSha = newSha();
+  ci.onRequest(createOf(lostSha), loseAnswer());
+  const lost = whorl.push(oneFile, { newSha: lostSha });
+  const lostBuild = await until('the build whose answer is lost', () => buildsOf(whorl, lost)[0]?.id);
+
+  // The disaster. A build ends while nobody listens, and a push comes meanwhile.
+  await end();
+  ci.finish(runningBuild, 'failed');
+  const meanwhile = whorl.push(oneFile);
+  const done = await disaster(whorl, backup);
+  expect(done).toMatchObject({ missing: 4, refused: 0 });
+  ci.clearFaults();
+  const requests = ci.requests.length;
+  await begin();
+
+  await says(whorl, endedAfter, 'success');
+  await says(whorl, runningAll, 'failed');
+  await says(whorl, bothAfter, 'success');
+  await says(whorl, rebuilt, 'success');
+  await says(whorl, neverBuilt, 'cancelled');
+  await says(whorl, startedAfter, 'running');
+  await says(whorl, rerun, 'running');
+  expect(await stored(whorl, rerun)).toMatchObject({ attempt: 2, builds: [rerunFirst, rerunBuild] });
+  expect(await stored(whorl, rebuilt)).toMatchObject({ attempt: 2, builds: [rebuiltFirst, rebuild.id] });
+  expect(await stored(whorl, neverBuilt)).toMatchObject({ builds: [null] });
+
+  // The ways to the end go on as they would have.
+  for (const [pushed, id] of [
+    [startedAfter, startedBuild],
+    [rerun, rerunBuild],
+    [lost, lostBuild],
+  ] as const) {
+    ci.finish(id, 'passed');
+    await says(whorl, pushed, 'success');
+  }
+  ci.finish((await buildOf(whorl, parked)).id, 'passed');
+  ci.finish((await buildOf(whorl, meanwhile)).id, 'passed');
+  const all = [endedAfter, runningAll, parked, rerun, rebuilt, untouched, startedAfter, bothAfter, lost, meanwhile];
+  const red = new Set([runningAll]);
+  for (const pushed of all) await pushed.shows('ci.yml', red.has(pushed) ? 'failed' : 'success');
+  for (const pushed of [...all, neverBuilt]) await pushed.ended();
+
+  expect(all.map((pushed) => buildsOf(whorl, pushed).length)).toEqual([1, 1, 1, 2, 2, 1, 1, 1, 1, 1]);
+  expect(buildsOf(whorl, neverBuilt)).toEqual([]);
+  expect(ci.requests.filter(({ route }) => route === 'cancel')).toEqual([]);
+  expect(ci.requests.slice(requests).filter(({ body }) => JSON.stringify(body ?? '').includes(untouched.sha))).toEqual(
+    [],
+  );
+
+  // Nobody who had seen an end was told less again.
+  expect(endedAfter.seen('ci.yml')).toEqual(['pending', 'running', 'success']);
+  expect(bothAfter.seen('ci.yml')).toEqual(['pending', 'running', 'success']);
+  expect(rebuilt.seen('ci.yml').slice(-2)).toEqual(['running', 'success']);
+  expect(startedAfter.seen('ci.yml')).toEqual(['pending', 'running', 'success']);
+  expect(whorl.appview.problems).toEqual([]);
+  expect(bothBuild).toBe((await stored(whorl, bothAfter)).builds[0]);
+});
+
+test('a restore that dies anywhere is run again, and no role starts before its end', async (context) => {
+  const { whorl, begin, end } = await mortal(context);
+  const running = whorl.push(oneFile);
+  const build = await toRunning(whorl, running);
+  const backup = await backUp(whorl.sql);
+  const after = whorl.push(oneFile);
+  const afterBuild = await toRunning(whorl, after);
+  await end();
+  await putBack(whorl.sql, backup);
+  for (const dieAfter of [/^Restore/, /^Leases/, /^Workflows/, /^Pipelines/]) {
+    await expect(runRestore(whorl, { dieAfter })).rejects.toThrow('killed');
+    await expect(checkRestored(whorl.sql)).rejects.toThrow('run `whorl restore` (again)');
+  }
+  expect(await runRestore(whorl)).toMatchObject({ epoch: 1, reopened: 1, missing: 1 });
+  await checkRestored(whorl.sql);
+  // Once more by mistake, which is a restore of its own.
+  expect(await runRestore(whorl)).toMatchObject({ epoch: 2, reopened: 1, missing: 1 });
+
+  await begin();
+  await says(whorl, running, 'running');
+  await says(whorl, after, 'running');
+  for (const id of [build, afterBuild]) whorl.ci.finish(id, 'passed');
+  for (const pushed of [running, after]) {
+    await pushed.shows('ci.yml', 'success');
+    await pushed.ended();
+    expect(buildsOf(whorl, pushed)).toHaveLength(1);
+  }
+  expect(whorl.appview.problems).toEqual([]);
+});
+
+test('a restore refuses while somebody works on the database', async (context) => {
+  const { whorl, end } = await mortal(context);
+  const temporal = restoreTemporal({ TEMPORAL_ADDRESS: inject('temporalAddress') }, whorl.config.taskQueue);
+  context.onTestFinished(() => temporal.close());
+  const run = () =>
+    restore({
+      sql: whorl.sql,
+      temporal,
+      lookBackMs: 0,
+      quietMs: 0,
+      agreed: async () => true,
+      print() {},
+    });
+  await expect(run()).rejects.toThrow('stop all roles');
+  await end();
+  expect(await whorl.sql`select from restores`).toHaveLength(0);
+});
+
+test('a trigger that is older than ten minutes costs one look at the CI, and one that is not costs none', async (context) => {
+  const { whorl } = await mortal(context);
+  const young = whorl.push(oneFile);
+  await toEnd(whorl, young, 'passed');
+  expect(whorl.ci.requests.map(({ route }) => route).filter((route) => route !== 'create' && route !== 'log')).toEqual(
+    expect.not.arrayContaining(['list']),
+  );
+  const id = buildsOf(whorl, young)[0]?.id;
+  // As if all rows about its build had been lost, and the trigger were an hour old.
+  await whorl.sql`delete from builds where pipeline = ${young.id}`;
+  await whorl.sql`update attempts set build = null, posts = 0 where pipeline = ${young.id}`;
+  await whorl.sql`update jobs set status = null, state = null, attempt = 1, rank = -1 where pipeline = ${young.id}`;
+  await whorl.sql`update pipelines set happened_at = now() - interval '1 hour' where id = ${young.id}`;
+  await whorl.sql`insert into commands (id, share, pipeline, kind, by)
+    select 'again', share, ${young.id}, 'reopen', 'a test' from triggers where rkey = ${young.rkey}`;
+  await whorl.sql`select pg_notify('inbox', share || ' commands') from commands where id = 'again'`;
+  await until('it is bound again', async () => (await stored(whorl, young)).builds[0] === id);
+  expect(buildsOf(whorl, young)).toHaveLength(1);
+});
