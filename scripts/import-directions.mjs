@@ -57,8 +57,9 @@ export const directions = {
   tracing: { ours: ['shared'], packages: isTemporal },
   embedded: { ours: ['shared'] },
   shared: { ours: [], types: ['pipeline', 'forges'] },
-  config: { ours: '*', not: ['main', 'cli', 'roles'] },
-  roles: { ours: '*', not: ['main', 'cli'] },
+  config: { ours: '*', not: ['main', 'cli', 'roles', 'doctor'] },
+  roles: { ours: '*', not: ['main', 'cli', 'doctor'] },
+  doctor: { ours: '*', not: ['main', 'cli', 'roles'] },
   cli: { ours: '*', not: ['main'] },
   main: { ours: '*' },
 };

@@ -9,6 +9,8 @@ import { CommandError, messageOf } from './errors.ts';
 export interface DatabaseNeeds {
   /** Default: a schema that this release can work with. */
   schema?: 'any';
+  /** How long one answer may take, ms; default 35 s. */
+  answerWithinMs?: number;
 }
 
 /**
@@ -19,10 +21,10 @@ export interface DatabaseNeeds {
 export async function withDatabase<T>(
   env: NodeJS.ProcessEnv,
   work: (sql: Sql) => Promise<T>,
-  { schema }: DatabaseNeeds = {},
+  { schema, answerWithinMs }: DatabaseNeeds = {},
 ): Promise<T> {
   const { url, name } = await locate(loadToolConfig(env).config);
-  const sql = openDatabase(url, { max: 2, applicationName: 'whorl command' });
+  const sql = openDatabase(url, { max: 2, applicationName: 'whorl command', answerTimeoutMs: answerWithinMs });
   try {
     if (schema !== 'any') await checkSchema(sql);
     return await work(sql);
@@ -33,7 +35,7 @@ export async function withDatabase<T>(
   }
 }
 
-async function locate({ database }: ToolConfig): Promise<{ url: string; name: string }> {
+export async function locate({ database }: ToolConfig): Promise<{ url: string; name: string }> {
   if (database.url !== undefined) return { url: database.url, name: hidePassword(database.url) };
   const dir = path.resolve(database.dir);
   const url = await runningPostgres(postgresDir(dir)).catch((error: unknown) => {

@@ -1,19 +1,12 @@
-import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Connection, isGrpcServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { z } from 'zod';
+import { attributeTypeNames, attributeTypes, type AttributeType, wantedAttributes } from '../search-attributes.ts';
 import { CommandError, messageOf } from './errors.ts';
-
-/** temporal.api.enums.v1.IndexedValueType */
-const types = { Text: 1, Keyword: 2, Int: 3, Double: 4, Bool: 5, Datetime: 6, KeywordList: 7 } as const;
-type TypeName = keyof typeof types;
-const typeNames = Object.keys(types) as TypeName[];
 
 /** gRPC's codes, as far as an answer with one of them will not change by itself. */
 const grpc = { notFound: 5, alreadyExists: 6, denied: 7, unimplemented: 12, unauthenticated: 16 } as const;
 const callMs = 5_000;
-const file = new URL('../../temporal/search-attributes.json', import.meta.url);
 
 export interface Ensured {
   /** Where this was, for people. */
@@ -35,7 +28,7 @@ export async function ensureSearchAttributes(
   env: NodeJS.ProcessEnv,
   { check = false, waitMs, onWait }: EnsureOptions,
 ): Promise<Ensured> {
-  const wanted = z.record(z.string(), z.enum(typeNames)).parse(JSON.parse(await readFile(file, 'utf8')));
+  const wanted = await wantedAttributes();
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: given(env) });
   const { address = 'localhost:7233' } = connectionOptions;
   const server = `${address}, namespace ${namespace}`;
@@ -43,7 +36,7 @@ export async function ensureSearchAttributes(
   const { operatorService } = connection;
   const call = <T>(work: () => Promise<T>): Promise<T> => connection.withDeadline(Date.now() + callMs, work);
 
-  const missing = async (): Promise<[string, TypeName][]> => {
+  const missing = async (): Promise<[string, AttributeType][]> => {
     const { customAttributes } = await call(() => operatorService.listSearchAttributes({ namespace }));
     for (const [name, type] of Object.entries(wanted)) checkType(name, type, customAttributes[name], server);
     return Object.entries(wanted).filter(([name]) => customAttributes[name] === undefined);
@@ -57,7 +50,7 @@ export async function ensureSearchAttributes(
       );
     }
     if (lacking.length > 0) {
-      const searchAttributes = Object.fromEntries(lacking.map(([name, type]) => [name, types[type]]));
+      const searchAttributes = Object.fromEntries(lacking.map(([name, type]) => [name, attributeTypes[type]]));
       await call(() => operatorService.addSearchAttributes({ namespace, searchAttributes })).catch((error: unknown) => {
         // Somebody else was quicker.
         if (codeOf(error) !== grpc.alreadyExists) throw notAdded(error, lacking, server);
@@ -87,9 +80,9 @@ async function patiently<T>(
   }
 }
 
-function checkType(name: string, type: TypeName, found: unknown, server: string): void {
-  if (found === undefined || found === null || found === types[type]) return;
-  const foundName = typeNames.find((each) => types[each] === found) ?? 'unknown';
+function checkType(name: string, type: AttributeType, found: unknown, server: string): void {
+  if (found === undefined || found === null || found === attributeTypes[type]) return;
+  const foundName = attributeTypeNames.find((each) => attributeTypes[each] === found) ?? 'unknown';
   throw new CommandError(
     `the search attribute ${name} of Temporal (${server}) is of type ${foundName}, and Whorl needs ${type}: ` +
       'use a namespace of its own for Whorl (TEMPORAL_NAMESPACE), or remove that one there',
@@ -109,7 +102,7 @@ function explained(error: unknown, server: string): unknown {
 }
 
 /** Temporal Cloud does not let clients do this: there it is done by its own tools. */
-const notAdded = (error: unknown, lacking: [string, TypeName][], server: string): CommandError =>
+const notAdded = (error: unknown, lacking: [string, AttributeType][], server: string): CommandError =>
   new CommandError(
     `Temporal (${server}) did not let us add its search attributes (${messageOf(error)}): ` +
       `have them added by whoever runs it: ${list(lacking)}`,
@@ -117,7 +110,7 @@ const notAdded = (error: unknown, lacking: [string, TypeName][], server: string)
     { cause: error },
   );
 
-const list = (some: [string, TypeName][]): string => some.map(([name, type]) => `${name} (${type})`).join(', ');
+const list = (some: [string, AttributeType][]): string => some.map(([name, type]) => `${name} (${type})`).join(', ');
 
 const codeOf = (error: unknown): number | undefined => (isGrpcServiceError(error) ? error.code : undefined);
 
