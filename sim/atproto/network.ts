@@ -66,6 +66,7 @@ export function createNetwork(options: NetworkOptions = {}) {
   const events: NetworkEvent[] = [];
   const listeners = new Set<(event: NetworkEvent) => void>();
   const hosts = new Map<string, string>();
+  const keys = new Map<string, string>();
 
   const held = (did: string) => {
     const found = accounts.get(did);
@@ -231,6 +232,10 @@ export function createNetwork(options: NetworkOptions = {}) {
       const { endpoint, pds } = held(did);
       return endpoint ?? hosts.get(pds) ?? `https://${pds}.invalid`;
     },
+
+    /** Makes the directory show this key (`z…`) as the account's; it had one that nobody can sign with. */
+    signWith: (did: string, publicKeyMultibase: string): void => void keys.set(held(did).did, publicKeyMultibase),
+    signingKey: (did: string): string | undefined => keys.get(did),
 
     /** Writes what captured jetstream frames say, with their revs; accounts are made as needed. Gives how many. */
     replay(lines: readonly string[]): number {

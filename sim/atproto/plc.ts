@@ -53,12 +53,19 @@ export function didDocument(network: Network, did: string): Record<string, unkno
     ],
     id: did,
     alsoKnownAs: [`at://${network.find(did)?.handle ?? 'handle.invalid'}`],
-    verificationMethod: [{ id: `${did}#atproto`, type: 'Multikey', controller: did, publicKeyMultibase: keyOf(did) }],
+    verificationMethod: [
+      {
+        id: `${did}#atproto`,
+        type: 'Multikey',
+        controller: did,
+        publicKeyMultibase: network.signingKey(did) ?? keyOf(did),
+      },
+    ],
     service: [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: network.endpoint(did) }],
   };
 }
 
-/** Looks like a secp256k1 key, the same for each DID every time; nothing here is signed. */
+/** Looks like a secp256k1 key, the same for each DID every time; nobody can sign with it. */
 function keyOf(did: string): string {
   const bytes = Buffer.concat([Buffer.from([0xe7, 0x01, 0x02]), createHash('sha256').update(did).digest()]);
   const digits = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';

@@ -9,6 +9,7 @@ import { isUnavailable } from '../store/db.ts';
 import { completeLog, openLog } from '../store/logs.ts';
 import { claimEpoch, loadPipeline, nextEpoch } from '../store/pipelines.ts';
 import { publishStatuses, resendStatuses } from '../store/statuses.ts';
+import { isTracing, recordSpan, traceNow } from '../tracing/index.ts';
 import type { Activities, Kept, StatusInput } from '../workflows/contract.ts';
 import { sayOnce } from './log-step.ts';
 import type { Mask } from './mask.ts';
@@ -39,15 +40,24 @@ export function statusActivities({
     if (isEnd(status) && (await openLog(sql, key))) await completeLog(sql, key, epoch);
   };
 
+  /** Stands in the log beside what the CI wrote. */
+  const remarkOn = (pipeline: PipelineId, { job, attempt, epoch }: StatusInput, text: string): Promise<void> =>
+    sayOnce({ sql, mask }, { pipeline, job, attempt }, { id: `remark/${epoch}`, name: 'Remark', text });
+
   return {
     async publish({ pipeline, statuses, resend }) {
       if (statuses.length > 0) {
+        const began = traceNow();
         const { withheldUntil, published: count } = await publishStatuses(sql, pipeline, statuses);
         published.inc(count);
+        tellPublished(statuses, began);
         if (withheldUntil) withheld(withheldUntil);
         for (const { job, status, error } of statuses) log.debug({ pipeline, job, status, error }, 'status');
-        for (const status of statuses.filter(({ unbuilt }) => unbuilt)) {
-          await explain(pipeline, status).catch((problem: unknown) => {
+        for (const status of statuses) {
+          await Promise.all([
+            status.unbuilt && explain(pipeline, status),
+            status.remark !== undefined && remarkOn(pipeline, status, status.remark),
+          ]).catch((problem: unknown) => {
             // The statuses are out. What a repeat can mend is repeated; the rest must not hold back the next ones.
             if (isUnavailable(problem)) throw problem;
             log.error({ pipeline, job: status.job, err: problem }, 'the reason is missing in the log of a job');
@@ -81,3 +91,12 @@ const unlessHopeless =
     if (failures[error.failure] === 'retry') throw error;
     throw new ProviderError('Transient', error.message, { cause: error });
   };
+
+/** As parts of the activity that published them. */
+function tellPublished(statuses: readonly StatusInput[], start: number): void {
+  if (!isTracing()) return;
+  for (const { job, status, attempt } of statuses) {
+    const said = { 'whorl.job': job, 'whorl.status': status, 'whorl.attempt': attempt };
+    recordSpan({ name: `status ${status}`, kind: 'producer', start, end: traceNow(), said });
+  }
+}

@@ -1,4 +1,5 @@
-import { getPdsEndpoint, isAtprotoWebDid } from '@atcute/identity';
+import { type FoundPublicKey, getPublicKeyFromDidController } from '@atcute/crypto';
+import { type DidDocument, getAtprotoVerificationMaterial, getPdsEndpoint, isAtprotoWebDid } from '@atcute/identity';
 import {
   AtprotoWebDidDocumentResolver,
   DidDocumentResolutionError,
@@ -9,18 +10,26 @@ import { AccountInactive, ClientError } from './error.ts';
 import type { JsonHttp } from './http.ts';
 import type { Pace } from './pace.ts';
 
-/** Where accounts live. */
+/** Where accounts live, and what they sign with. */
 export interface Identity {
   /**
    * The origin of the account's PDS, from memory or from its DID document.
    * Throws `AccountInactive` when there is no such account (any more), else `ClientError`.
    */
   pdsOf(did: string, signal: AbortSignal): Promise<string>;
-  /** The same from memory; undefined when it would have to be asked for. */
+  /**
+   * The account's signing key, `#atproto` of its DID document, from memory if it was read no longer ago than `maxAgeMs`.
+   * Throws like `pdsOf`.
+   */
+  keyOf(did: string, signal: AbortSignal, maxAgeMs?: number): Promise<SigningKey>;
+  /** Its PDS from memory; undefined when it would have to be asked for. */
   known(did: string): string | undefined;
   /** It may have moved: the next `pdsOf` asks. */
   forget(did: string): void;
 }
+
+/** `jwtAlg` is ES256 (p256) or ES256K (secp256k1). */
+export type SigningKey = FoundPublicKey;
 
 export interface IdentityOptions {
   /** For PLC, which the operator has named. */
@@ -41,6 +50,7 @@ const maxKnown = 20_000;
 
 export function identityClient({ open, guarded, pace, plcUrl, dev, keepMs = 3_600_000 }: IdentityOptions): Identity {
   const places = new LRUCache<string, string>({ max: maxKnown, ttl: keepMs });
+  const keys = new LRUCache<string, { key: SigningKey; readAt: number }>({ max: maxKnown, ttl: keepMs });
 
   /** The library reads and checks documents; how they are fetched is ours. */
   const fetchBy =
@@ -50,7 +60,13 @@ export function identityClient({ open, guarded, pace, plcUrl, dev, keepMs = 3_60
       return Response.json(await pace.run(url.origin, signal, () => http.get(url, { maxBytes, signal })));
     };
 
-  const documentOf = async (did: string, signal: AbortSignal) => {
+  const documentOf = async (did: string, signal: AbortSignal): Promise<DidDocument> => {
+    const document = await readDocument(did, signal);
+    if (document.id === did) return document;
+    throw new ClientError('garbage', `the DID document of ${did} is that of ${document.id}`);
+  };
+
+  const readDocument = async (did: string, signal: AbortSignal): Promise<DidDocument> => {
     try {
       if (isPlc(did)) {
         // the directory may be behind a path, which the library would drop
@@ -73,9 +89,6 @@ export function identityClient({ open, guarded, pace, plcUrl, dev, keepMs = 3_60
       const known = places.get(did);
       if (known !== undefined) return known;
       const document = await documentOf(did, signal);
-      if (document.id !== did) {
-        throw new ClientError('garbage', `the DID document of ${did} is that of ${document.id}`);
-      }
       const endpoint = getPdsEndpoint(document);
       if (endpoint === undefined) throw new ClientError('garbage', `the DID document of ${did} names no PDS`);
       const { protocol, origin, username, password } = new URL(endpoint);
@@ -85,9 +98,30 @@ export function identityClient({ open, guarded, pace, plcUrl, dev, keepMs = 3_60
       places.set(did, origin);
       return origin;
     },
+    async keyOf(did, signal, maxAgeMs = keepMs) {
+      const known = keys.get(did);
+      if (known && performance.now() - known.readAt <= maxAgeMs) return known.key;
+      const readAt = performance.now();
+      const key = signingKeyIn(await documentOf(did, signal), did);
+      keys.set(did, { key, readAt });
+      return key;
+    },
     known: (did) => places.get(did),
-    forget: (did) => void places.delete(did),
+    forget(did) {
+      places.delete(did);
+      keys.delete(did);
+    },
   };
+}
+
+function signingKeyIn(document: DidDocument, did: string): SigningKey {
+  const material = getAtprotoVerificationMaterial(document);
+  if (!material) throw new ClientError('garbage', `the DID document of ${did} has no key #atproto`);
+  try {
+    return getPublicKeyFromDidController(material);
+  } catch (cause) {
+    throw new ClientError('garbage', `the key #atproto in the DID document of ${did} is none that we know`, { cause });
+  }
 }
 
 const isPlc = (did: string): did is `did:plc:${string}` => /^did:plc:[a-z0-9]+$/.test(did);

@@ -10,6 +10,7 @@ import {
   triggerState,
   wasCarriedOut,
 } from '../store/work.ts';
+import { isTracing, recordSpan, traceNow } from '../tracing/index.ts';
 import type { Kept } from '../workflows/contract.ts';
 import type { CommandInput, Notice } from '../workflows/messages.ts';
 import type { DispatchDeps } from './dispatch-deps.ts';
@@ -25,7 +26,10 @@ export async function dispatchDeliveries(deps: DispatchDeps, pipeline: string, r
       'done',
       reason,
     );
-  if (await deps.engine.notify(pipeline, rows.map(noticeOf))) return settle(rows, null);
+  if (await deps.engine.notify(pipeline, rows.map(noticeOf))) {
+    tellTold(pipeline, rows);
+    return settle(rows, null);
+  }
 
   const stored = await started(deps, pipeline);
   const news = rows.filter((row) => tellsNews(stored, row));
@@ -33,8 +37,20 @@ export async function dispatchDeliveries(deps: DispatchDeps, pipeline: string, r
   await openAgain(deps, stored, `webhook ${news[0]?.event} of build ${news[0]?.build}`);
   if (!(await deps.engine.notify(pipeline, news.map(noticeOf))))
     throw new Error('The pipeline ended again before it could be told.');
+  tellTold(pipeline, news);
   log.info({ pipeline, builds: news.map(({ build }) => build) }, 'pipeline opened again');
   return settle(rows, 'The pipeline had ended and was opened again.');
+}
+
+/** From the moment that a webhook was stored to that at which its pipeline was told. */
+function tellTold(pipeline: string, rows: OpenDelivery[]): void {
+  if (!isTracing()) return;
+  for (const { event, build, receivedAt } of rows) {
+    const said = { 'whorl.event': event, 'whorl.build': build };
+    const start = receivedAt.getTime();
+    // It came before it was dispatched, so it is no part of that.
+    recordSpan({ pipeline, parent: undefined, name: 'webhook', kind: 'consumer', start, end: traceNow(), said });
+  }
 }
 
 /** A command of a person. A rerun opens an ended pipeline again; there is nothing to cancel or to retry in one. */
@@ -43,7 +59,12 @@ export async function dispatchCommand(deps: DispatchDeps, row: OpenCommand): Pro
   const { id, pipeline, kind } = row;
   if (kind === 'watch') return dispatchWatch(deps, row);
   if (kind === 'reopen') return dispatchReopen(deps, row);
-  const command: CommandInput = { id, by: row.by, ...(row.job === null ? {} : { job: row.job }) };
+  const command: CommandInput = {
+    id,
+    by: row.by,
+    ...(row.job === null ? {} : { job: row.job }),
+    ...(row.reason === null ? {} : { reason: row.reason }),
+  };
   const settle = async (state: 'done' | 'refused', result: string): Promise<void> => {
     await settleCommand(sql, id, state, result);
     log.info({ pipeline, command: id, kind, by: row.by, state, result }, `command ${state}`);

@@ -1,13 +1,16 @@
 import { parsePipeline, type PipelineTrigger } from '../forges/tangled/trigger.ts';
+import { triggers } from '../metrics/index.ts';
 import { type AskedRepo, beforeChoiceMs, judge, repoName, type Verdict } from '../pipeline/access.ts';
 import { type PipelineId, pipelineId } from '../pipeline/ids.ts';
 import { type PlannedJob, planJobs, titleOf } from '../pipeline/plan.ts';
 import type { Json } from '../providers/provider.ts';
 import { insertPipeline, loadPipeline, type NewPipeline } from '../store/pipelines.ts';
 import { askForListing } from '../store/accounts.ts';
+import { supersede } from '../store/supersede.ts';
 import { factsOf } from '../store/access.ts';
 import { isBadValue } from '../store/db.ts';
 import { holdTrigger, type OpenTrigger, refuseTrigger, settleTrigger } from '../store/work.ts';
+import { recordSpan, traceNow } from '../tracing/index.ts';
 import type { DispatchDeps } from './dispatch-deps.ts';
 import { inputFor, jobInput, openAgain } from './dispatch-input.ts';
 
@@ -18,9 +21,20 @@ import { inputFor, jobInput, openAgain } from './dispatch-input.ts';
 export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Promise<number | undefined> {
   const { sql, log } = deps;
   const id = pipelineId(row.knot, row.rkey);
+  const about: Record<string, string> = { knot: row.knot, rkey: row.rkey };
   const settle = async (state: 'started' | 'ended' | 'refused', reason: string | null): Promise<undefined> => {
     await settleTrigger(sql, row, state, reason);
-    log.info({ pipeline: id, knot: row.knot, rkey: row.rkey, state, reason }, `trigger ${state}`);
+    triggers.inc({ outcome: state });
+    recordSpan({
+      pipeline: id,
+      epoch: 0,
+      is: 'root',
+      name: 'trigger',
+      said: { ...about, state },
+      start: row.receivedAt.getTime(),
+      end: traceNow(),
+    });
+    log.info({ pipeline: id, ...about, state, reason }, `trigger ${state}`);
   };
 
   const parsed = parsePipeline(row.body);
@@ -30,6 +44,7 @@ export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Pro
     return settle('refused', `The event names the knot ${trigger.repo.knot}, but it came from ${row.knot}.`);
 
   const { did, name } = trigger.repo;
+  Object.assign(about, { repo: `${did}/${name}`, kind: trigger.kind, commit: trigger.commit });
   const asked = { ...trigger.repo, knot: row.knot };
   let verdict = row.facts && judge(asked, row.facts);
   // A no is worth a second question, which also brings what explains it.
@@ -56,6 +71,10 @@ export async function dispatchTrigger(deps: DispatchDeps, row: OpenTrigger): Pro
   const stored = row.restored ? await loadPipeline(sql, id) : undefined;
   if (stored) await openAgain(deps, stored, 'the database was restored');
   else await deps.engine.start(inputFor(deps, id, planned.map(jobInput(deps))), { ...pipeline, did, repo: name });
+  if (pipeline.jobs.some((job) => job.supersede)) {
+    for (const { old, job, by } of await supersede(sql, id))
+      log.info({ pipeline: old, job, by }, 'job cancelled: a newer push has made it superfluous');
+  }
   return settle('started', leftOut(trigger));
 }
 
@@ -75,10 +94,14 @@ async function notServed(
   const { knot, rkey } = row;
   const about = { pipeline: pipelineId(knot, rkey), knot, rkey, repo: repoName(asked), reason };
   if (row.overdue) {
-    if (await refuseTrigger(sql, row, about)) log.info({ ...about, state: 'refused' }, 'trigger refused');
+    if (await refuseTrigger(sql, row, about)) {
+      triggers.inc({ outcome: 'refused' });
+      log.info({ ...about, state: 'refused' }, 'trigger refused');
+    }
     return undefined;
   }
   const again = await holdTrigger(sql, row, { ...about, holdMs });
+  if (row.state === 'new') triggers.inc({ outcome: 'held' });
   log[row.state === 'new' ? 'info' : 'debug']({ ...about, state: 'held' }, 'trigger held, in case it is chosen');
   if (mayAsk) await askForListing(sql, asked.did);
   return again;
@@ -103,15 +126,19 @@ function newPipeline(id: PipelineId, row: OpenTrigger, trigger: PipelineTrigger,
   const { knot, rkey, kind, repo, commit, branch, tag } = neutral(row, trigger);
   const title = titleOf({ kind, branch, commit, ...(tag === undefined ? {} : { tag }) });
   const about = { knot, rkey, repo, kind, commit, branch };
+  const toBranch = kind === 'push' && trigger.branch !== undefined;
   return {
     id,
     ...about,
+    repo: { ...repo, repoDid: trigger.repo.repoDid },
+    tag: trigger.branch === undefined && tag !== undefined,
     title,
     happenedAt: row.eventAt,
-    jobs: planned.map(({ name, provider, target, refusal }) => ({
+    jobs: planned.map(({ name, provider, target, refusal, ...more }) => ({
       name,
       provider,
       refusal: refusal ?? null,
+      supersede: toBranch && 'supersede' in more,
       spec:
         refusal === undefined && provider !== null
           ? {

@@ -1,4 +1,5 @@
 import { isMap, isScalar } from 'yaml';
+import { readWhorl } from './whorl-keys.ts';
 import { readYaml, valueOf } from './yaml.ts';
 
 /** A trigger, free of the forge that it came from. */
@@ -15,9 +16,12 @@ export interface Trigger {
   workflows: { name: string; raw: string }[];
 }
 
-/** A workflow file, planned: a target at a provider, or a sentence that tells its author what is wrong. */
+/**
+ * A workflow file, planned: a target at a provider, or a sentence that tells its author what is wrong. `supersede`: a newer
+ * push to the same branch cancels what it runs.
+ */
 export type PlannedJob =
-  | { name: string; provider: string; target: unknown; refusal?: undefined }
+  | { name: string; provider: string; target: unknown; supersede?: true; refusal?: undefined }
   | { name: string; provider: string | null; target?: undefined; refusal: string };
 
 export type Planner = (options: unknown) => { ok: true; target: unknown } | { ok: false; reason: string };
@@ -79,7 +83,10 @@ export function planJob(name: string, raw: string, planners: Record<string, Plan
   const whole = valueOf(document);
   if ('problem' in whole) return refuse(`${name} cannot be read: ${whole.problem}`, provider);
   const planned = planner((whole.value as { tack: Record<string, unknown> }).tack[provider]);
-  return planned.ok ? { name, provider, target: planned.target } : refuse(`${name}: ${planned.reason}`, provider);
+  if (!planned.ok) return refuse(`${name}: ${planned.reason}`, provider);
+  const own = readWhorl(whole.value);
+  if (!own.ok) return refuse(`${name}: ${own.reason}`, provider);
+  return { name, provider, target: planned.target, ...(own.supersede ? { supersede: true } : {}) };
 }
 
 /** One line for people: `push main @ c132516`. */

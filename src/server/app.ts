@@ -6,6 +6,8 @@ import { httpApp } from '../health/http.ts';
 import type { Sql } from '../store/db.ts';
 import { watchLog } from '../store/watchers.ts';
 import { version } from '../version.ts';
+import { addressRate, type RateOptions } from './address-rate.ts';
+import { callers } from './callers.ts';
 import { type EventsOptions, eventStream } from './events.ts';
 import { type HubOptions, hub } from './hub.ts';
 import { type Identity, identityRoutes } from './identity.ts';
@@ -14,6 +16,7 @@ import { isLogPath, logRoutes, type LogsOptions, logStream } from './logs.ts';
 import { type PlaceOptions, places } from './places.ts';
 import { acceptRawTargets } from './raw-target.ts';
 import { refuse } from './refuse.ts';
+import { commandProcedures } from './xrpc-commands.ts';
 import { upgradeRefusal, xrpcRoutes } from './xrpc.ts';
 
 export interface ServerDeps extends Identity {
@@ -23,6 +26,11 @@ export interface ServerDeps extends Identity {
   logs?: LogsOptions & LogHubOptions;
   /** How many may read at once. */
   readers?: PlaceOptions;
+  /** Who may call, and how often. */
+  calls?: Omit<RateOptions, 'trustedProxies'> & {
+    /** The directory of DIDs, without a slash at its end. Default the public one. */
+    plcUrl?: string;
+  };
 }
 
 /** Connections that are no readers: requests, and what only begins. */
@@ -45,6 +53,7 @@ export function buildServer({
   events: eventsOptions,
   logs: logsOptions,
   readers: readersOptions,
+  calls: callOptions,
   ...identity
 }: ServerDeps): FastifyInstance {
   const room = places(log, readersOptions);
@@ -56,6 +65,7 @@ export function buildServer({
     ...logsOptions,
   });
   const logs = logStream(sql, written, log, logsOptions);
+  const calling = callers({ ...identity, plcUrl: callOptions?.plcUrl });
   const connections = acceptRawTargets(app.server);
   let closing = false;
 
@@ -68,8 +78,10 @@ export function buildServer({
   logRoutes(app);
   identityRoutes(app, identity);
   xrpcRoutes(app, {
-    'sh.tangled.owner': () => ({ owner: identity.owner }),
-    _health: () => ({ version }),
+    queries: { 'sh.tangled.owner': () => ({ owner: identity.owner }), _health: () => ({ version }) },
+    procedures: commandProcedures({ sql, log, owner: identity.owner }),
+    authenticate: calling.authenticate,
+    rate: addressRate({ ...callOptions, trustedProxies: readersOptions?.trustedProxies }),
   });
 
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -92,7 +104,7 @@ export function buildServer({
     closing = true;
     connections.close();
     await Promise.all([events.close(), logs.close()]);
-    await Promise.all([statuses.stop(), written.stop()]);
+    await Promise.all([statuses.stop(), written.stop(), calling.close()]);
   });
   return app;
 }

@@ -33,6 +33,7 @@ export interface OpenTrigger {
   /** Past its hold time (database clock). */
   overdue: boolean;
   tries: number;
+  receivedAt: Date;
   /** When it was to be looked at, as the database writes it: it changes when somebody else makes it due. */
   dueAt: string;
   /** The database was restored since, and Temporal may have run it before. */
@@ -45,12 +46,12 @@ export interface OpenTrigger {
 export const openTriggers = (sql: Sql, share: number, limit: number): Promise<OpenTrigger[]> =>
   sql<OpenTrigger[]>`
     with open as materialized (
-      select knot, nsid, rkey, body, event_at, state, hold_until, tries, due_at, id,
+      select knot, nsid, rkey, body, event_at, received_at, state, hold_until, tries, due_at, id,
         body -> 'triggerMetadata' -> 'repo' as repo
       from triggers
       where share = ${share} and state in ('new', 'held') and due_at <= clock_timestamp() order by due_at, id limit ${limit}
     )
-    select open.knot, nsid, rkey, body, event_at as "eventAt", state, tries, due_at::text as "dueAt",
+    select open.knot, nsid, rkey, body, event_at as "eventAt", received_at as "receivedAt", state, tries, due_at::text as "dueAt",
       coalesce(hold_until <= clock_timestamp(), false) as overdue,
       exists (select from restored where pipeline = 'pipeline/' || open.knot || '/' || rkey) as restored,
       case when asked.did is not null then ${askedFacts(sql)} end as facts
@@ -67,6 +68,7 @@ export interface OpenDelivery {
   rebuiltFrom: string | null;
   ref: BuildRef;
   seen: Observation;
+  receivedAt: Date;
   tries: number;
   /** Where a bound build belongs, else the build that it was made from, else where its meta_data points. */
   pipeline: string | null;
@@ -85,7 +87,7 @@ export const openDeliveries = (sql: Sql, share: number, limit: number): Promise<
       order by event like 'job.%', due_at, id limit ${limit}
     )
     select delivery.id, delivery.event, delivery.provider, delivery.build, delivery.rebuilt_from as "rebuiltFrom",
-      delivery.ref, delivery.seen, delivery.tries,
+      delivery.ref, delivery.seen, delivery.received_at as "receivedAt", delivery.tries,
       coalesce(known.pipeline, origin.pipeline, jobs.pipeline) as pipeline,
       coalesce(known.job, origin.job, jobs.name) as job,
       case when known.id is not null then 'build' when origin.id is not null then 'rebuild'
@@ -106,12 +108,14 @@ export interface OpenCommand {
   kind: CommandKind | 'watch' | 'reopen';
   job: string | null;
   by: string;
+  /** Why a job is cancelled, for its status, when that says more than `by`. */
+  reason: string | null;
   tries: number;
 }
 
 export const openCommands = (sql: Sql, share: number, limit: number): Promise<OpenCommand[]> =>
   sql<OpenCommand[]>`
-    select id, pipeline, kind, job, by, tries from commands
+    select id, pipeline, kind, job, by, reason, tries from commands
     where share = ${share} and state = 'new' and due_at <= clock_timestamp() order by due_at, seq limit ${limit}`;
 
 type TriggerKey = Pick<OpenTrigger, 'knot' | 'nsid' | 'rkey'>;

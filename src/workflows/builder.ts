@@ -5,7 +5,7 @@ import type { Rebuild } from './contract.ts';
 import type { CommandInput } from './messages.ts';
 import { attemptsWithin } from './park.ts';
 import { refresh } from './publisher.ts';
-import { attemptName, bound, hasEnded, type JobRun, observe, speak, takeOver } from './run.ts';
+import { attemptName, bound, hasEnded, type JobRun, observe, reasonOf, speak, takeOver, unconfirmed } from './run.ts';
 import { background, type Pipeline, targets } from './state.ts';
 
 /** Starts what a job needs next: a build for its present attempt, or the rest of a stop that was under way. */
@@ -84,9 +84,9 @@ function build(p: Pipeline, run: JobRun, attempt: number): void {
 }
 
 /** Stops the present attempt of a job: nothing more is created, and the CI is asked to stop what runs. */
-export function stop(p: Pipeline, run: JobRun, why: 'cancel' | 'deadline', by: string): void {
+export function stop(p: Pipeline, run: JobRun, why: 'cancel' | 'deadline', by: string, reason?: string): void {
   if (run.stopping || hasEnded(run)) return;
-  run.stopping = { attempt: standing(run.job).attempt, why, by };
+  run.stopping = { attempt: standing(run.job).attempt, why, by, ...(reason === undefined ? {} : { reason }) };
   p.scopes.get(run.name)?.cancel();
   run.parked = null;
   halt(p, run);
@@ -95,11 +95,11 @@ export function stop(p: Pipeline, run: JobRun, why: 'cancel' | 'deadline', by: s
 function halt(p: Pipeline, run: JobRun): void {
   const stopping = run.stopping;
   if (!stopping) return;
-  const { attempt, why, by } = stopping;
+  const { attempt, why } = stopping;
   const over = () => standing(run.job).attempt !== attempt || hasEnded(run);
   const [word, reason] =
     why === 'cancel'
-      ? (['cancelled', `Cancelled by ${by}.`] as const)
+      ? (['cancelled', reasonOf(stopping)] as const)
       : (['timeout', 'The job did not end within the deadline.'] as const);
 
   const name = attemptName(run, attempt);
@@ -112,8 +112,7 @@ function halt(p: Pipeline, run: JobRun): void {
     const stopped = await attemptsWithin(p, run, 'cancel', ask, over);
     if ('gaveUp' in stopped) {
       if (over()) return confirm(run, stopping);
-      run.note = `could not be stopped: ${stopped.gaveUp}`;
-      return;
+      return remark(run, `could not be stopped: ${stopped.gaveUp}`);
     }
     if (stopped.doubt) doubt(p, run, attempt);
     if (stopped.build === undefined) return speak(run, attempt, word, reason);
@@ -124,7 +123,7 @@ function halt(p: Pipeline, run: JobRun): void {
     run.wantRead = true;
     if (await condition(over, p.durations.cancelConfirm / 2, { summary: 'the CI stops the build' }))
       return confirm(run, stopping);
-    speak(run, attempt, word, `${reason} The CI has not confirmed it.`);
+    speak(run, attempt, word, `${reason} ${unconfirmed}`);
   };
 
   background(p, `cancel:${name}`, async () => {
@@ -139,7 +138,13 @@ function halt(p: Pipeline, run: JobRun): void {
 function confirm(run: JobRun, stopping: NonNullable<JobRun['stopping']>): void {
   const { status, by } = standing(run.job);
   if (by === 'ci' && stopping.why === 'cancel' && status !== 'cancelled')
-    run.note = `cancel asked for by ${stopping.by}, but the build had already ended: ${status}`;
+    remark(run, `cancel asked for by ${stopping.by}, but the build had already ended: ${status}`);
+}
+
+/** What became of a cancel is for the log too. */
+function remark(run: JobRun, text: string): void {
+  run.note = text;
+  run.remark = text;
 }
 
 /** Someone named a build that we do not know while our create has no answer: perhaps it is the one. */

@@ -98,6 +98,8 @@ export interface StatusInput {
   parked?: string;
   /** How the end was first learnt: a webhook told it, a read of ours found it, or it is our own word. */
   learnt?: 'webhook' | 'read' | 'self';
+  /** What became of a cancel that came too late: for the job's log. */
+  remark?: string;
   /** Kept for the day the pipeline is opened again. */
   state: Kept;
 }

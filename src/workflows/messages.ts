@@ -48,6 +48,8 @@ export interface CommandInput {
   by: string;
   /** All jobs when absent. */
   job?: string;
+  /** What the status of a cancelled job says; default who cancelled it. */
+  reason?: string;
 }
 
 export interface JobView extends Fact {

@@ -132,11 +132,11 @@ function hear(p: Pipeline, { job, seen, rebuild }: messages.Notice): void {
   if (!known && run.creating !== null) run.searchAt ??= Date.now() + p.durations.searchGrace;
 }
 
-function cancelJobs(p: Pipeline, { job, by }: messages.CommandInput): string {
+function cancelJobs(p: Pipeline, { job, by, reason }: messages.CommandInput): string {
   p.expecting = null;
   p.heard += 1;
   const stopped = targets(p, job).filter((run) => !hasEnded(run));
-  for (const run of stopped) stop(p, run, 'cancel', by);
+  for (const run of stopped) stop(p, run, 'cancel', by, reason);
   return `Cancelling ${stopped.map(({ name }) => name).join(', ')}.`;
 }
 

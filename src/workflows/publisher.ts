@@ -28,6 +28,7 @@ export async function publisher(p: Pipeline): Promise<void> {
       ...(p.logs && run.job.bound[fact.attempt] === undefined ? { unbuilt: true } : {}),
       ...(run.parked && !isEnd(fact.status) ? { parked: run.parked.cause } : {}),
       ...(isEnd(fact.status) ? { learnt: learnt(run, fact) } : {}),
+      ...(isEnd(fact.status) && run.note !== null && run.note === run.remark ? { remark: run.note } : {}),
       state: keep(run),
     }));
     await p.acts.publish.executeWithOptions(

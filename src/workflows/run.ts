@@ -43,7 +43,7 @@ export interface JobRun {
   command: string | null;
   parked: Parked | null;
   /** We asked the CI to stop this attempt. */
-  stopping: { attempt: number; why: 'cancel' | 'deadline'; by: string } | null;
+  stopping: { attempt: number; why: 'cancel' | 'deadline'; by: string; reason?: string } | null;
   /** Attempts whose create once had an unknown outcome, with what is left to look again. */
   doubts: { attempt: number; due: number[] }[];
   /** Failures by notice that wait for the read that explains them, by build. */
@@ -62,6 +62,8 @@ export interface JobRun {
   quiet: number;
   startedAt: number;
   note: string | null;
+  /** What the log says at its end besides what the CI wrote. Absent in what older releases carried over. */
+  remark?: string;
   /** The step that the CI told of last. */
   step: Observation['step'] | null;
   log: LogRun;
@@ -201,7 +203,7 @@ export function settleHeld(run: JobRun, epoch: number, now: number): void {
 
 /**
  * A build that was cancelled because we ran out of time was a time-out, also when the CI is asked again later. The CI
- * knows nothing of our deadline.
+ * knows nothing of our deadline, nor of who cancelled by us, and why.
  */
 function honest(run: JobRun, attempt: number | undefined, seen: Observation): Observation {
   if (seen.status !== 'cancelled' || attempt === undefined) return seen;
@@ -213,8 +215,24 @@ function honest(run: JobRun, attempt: number | undefined, seen: Observation): Ob
     (run.stopping?.why === 'deadline' && run.stopping.attempt === attempt) ||
     (own.status === 'timeout' && own.attempt === attempt && own.epoch === (known?.epoch ?? own.epoch));
   const error = (again ? known.error : undefined) ?? 'The job took too long and was stopped.';
-  return late ? { ...seen, status: 'timeout', error } : seen;
+  if (late) return { ...seen, status: 'timeout', error };
+  const reason = seen.error ?? cancelReason(run, attempt, seen);
+  return reason === undefined ? seen : { ...seen, error: reason };
 }
+
+/** Why a build was cancelled, if that was us: what is known already stays, so that asking again says nothing new. */
+function cancelReason({ job, stopping }: JobRun, attempt: number, seen: Observation): string | undefined {
+  const known = job.builds[seen.build];
+  if (known?.status === 'cancelled' && Math.abs(seen.at - known.at) < resolution) return known.error;
+  if (stopping?.why === 'cancel' && stopping.attempt === attempt) return reasonOf(stopping);
+  const { own } = job;
+  const ours = own.status === 'cancelled' && own.attempt === attempt && own.epoch === (known?.epoch ?? own.epoch);
+  return ours ? own.error?.replace(` ${unconfirmed}`, '') : undefined;
+}
+
+export const unconfirmed = 'The CI has not confirmed it.';
+
+export const reasonOf = ({ by, reason }: NonNullable<JobRun['stopping']>): string => reason ?? `Cancelled by ${by}.`;
 
 const maxHeld = 8;
 

@@ -74,7 +74,9 @@ describe('an XRPC call that cannot be answered is refused in the shape of XRPC',
   test.each([
     ['GET', 'sh.tangled.ci.getPipeline', 501, 'MethodNotImplemented'],
     ['GET', 'sh.tangled.ci.getPipeline?pipeline=x', 501, 'MethodNotImplemented'],
-    ['POST', 'sh.tangled.pipeline.cancelPipeline', 501, 'MethodNotImplemented'],
+    ['POST', 'sh.tangled.pipeline.cancelPipeline', 403, 'Auth'],
+    ['GET', 'sh.tangled.pipeline.cancelPipeline', 405, 'InvalidRequest'],
+    ['PUT', 'sh.tangled.ci.cancelPipeline', 405, 'InvalidRequest'],
     ['PUT', 'org.tangled.ci.triggerPipeline', 501, 'MethodNotImplemented'],
     ['GET', '', 400, 'InvalidRequest'],
     ['GET', 'owner', 400, 'InvalidRequest'],
@@ -88,7 +90,7 @@ describe('an XRPC call that cannot be answered is refused in the shape of XRPC',
     ['POST', '_health', 405, 'InvalidRequest'],
   ])('%s %s: %i %s', async (method, name, status, error) => {
     // A body that nobody reads, of a kind that nobody knows.
-    const body = method === 'GET' ? undefined : 'x'.repeat(100_000);
+    const body = method === 'GET' ? undefined : 'x'.repeat(60_000);
     const answer = await app.inject({
       method: method as 'GET',
       url: `/xrpc/${name}`,
@@ -98,7 +100,16 @@ describe('an XRPC call that cannot be answered is refused in the shape of XRPC',
     expect(answer.headers['access-control-allow-origin']).toBe('*');
     const said = answer.json<{ error: string; message: string }>();
     expect(said).toEqual({ error, message: expect.stringMatching(/.{10}/) });
-    expect(answer.headers['allow']).toBe(status === 405 ? 'GET, HEAD, OPTIONS' : undefined);
+    const verbs = name.endsWith('cancelPipeline') ? 'POST, OPTIONS' : 'GET, HEAD, OPTIONS';
+    expect(answer.headers['allow']).toBe(status === 405 ? verbs : undefined);
+  });
+
+  test('also when its body is too large', async () => {
+    const url = '/xrpc/sh.tangled.ci.cancelPipeline';
+    const answer = await app.inject({ method: 'POST', url, body: 'x'.repeat(100_000) });
+    expect(answer.statusCode).toBe(413);
+    expect(answer.headers['access-control-allow-origin']).toBe('*');
+    expect(answer.json()).toEqual({ error: 'InvalidRequest', message: 'the body is larger than 64 KiB' });
   });
 
   test('also when it asks for a stream', async () => {
