@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import { accepts, withFreePorts } from './ports.ts';
 import { StartError, supervise } from './supervise.ts';
 import type { Supervised } from './supervise.ts';
 import { findTemporal, fourWays } from './temporal-binary.mjs';
+import { temporalFile } from './temporal-file.ts';
 
 export type TemporalOptions = {
   /** Keeps everything in this SQLite file. Without it: in memory. */
@@ -89,9 +90,10 @@ async function startOn(
       stopSignal: 'SIGTERM',
       graceMs: 5_000,
       logFile,
-      removeAtEnd: [runDir],
+      removeAtEnd: dbFile === undefined ? [runDir] : [runDir, temporalFile(home)],
     });
     await ready(server, port, namespace, Object.keys(searchAttributes));
+    if (dbFile !== undefined) await writeFile(temporalFile(home), `127.0.0.1:${port}\n`);
     if (onExit !== undefined) server.onLost(onExit);
     return {
       address: `127.0.0.1:${port}`,

@@ -80,7 +80,10 @@ export function parkedWait(
     job,
     since,
     limit: since === null || parkLimit === null ? null : { at: since + parkLimit, what: then },
-    todo: [{ text: cures[cause] ?? cures['Internal'] ?? '' }, todo('Then', 'whorl', 'retry', id, job)],
+    todo: [
+      { text: cures[cause] ?? cures['Internal'] ?? '' },
+      todo('Then, or by the update retryStep in the Temporal UI', 'whorl', 'retry', id, job),
+    ],
     person: true,
   });
 }

@@ -31,6 +31,8 @@ export interface Books {
   setAside: { source: string; reason: string; at: Date; kind: 'quarantined' | 'refused frame' }[];
   /** Whether a process carries to Temporal what comes in of this pipeline. */
   dispatched: boolean;
+  /** How far its knot is read, and whether a process reads it; undefined: never. */
+  knot: { upTo: Date | null; read: boolean } | undefined;
 }
 
 export interface TriggerFact {

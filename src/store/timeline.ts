@@ -18,40 +18,54 @@ const asideMost = 5_000;
 
 /** All that stands in the database about one pipeline, with the database's time. */
 export async function timeline(sql: Sql, id: PipelineId): Promise<{ now: Date; books: Books }> {
-  const [clock, trigger, pipeline, jobs, attempts, posts, statuses, deliveries, commands, reopenings, slots, setAside] =
-    await Promise.all([
-      sql<[{ now: Date; dispatched: boolean }]>`
+  const [
+    clock,
+    trigger,
+    pipeline,
+    jobs,
+    attempts,
+    posts,
+    statuses,
+    deliveries,
+    commands,
+    reopenings,
+    slots,
+    setAside,
+    knot,
+  ] = await Promise.all([
+    sql<[{ now: Date; dispatched: boolean }]>`
         select clock_timestamp() as now, exists (
           select from leases where source = ${`dispatch/${shareOfPipelineId(id)}`} and expires_at > clock_timestamp()
         ) as dispatched`,
-      triggerOf(sql, id),
-      pipelineOf(sql, id),
-      jobsOf(sql, id),
-      sql<AttemptFact[]>`
+    triggerOf(sql, id),
+    pipelineOf(sql, id),
+    jobsOf(sql, id),
+    sql<AttemptFact[]>`
         select job, attempt, command, adopted_from as "adoptedFrom", build, created_at as "createdAt",
           bound_at as "boundAt", cancel_asked_at as "cancelAskedAt", learnt, ended_at as "endedAt"
         from attempts where pipeline = ${id} order by job, attempt`,
-      sql<PostFact[]>`
+    sql<PostFact[]>`
         select job, attempt, posted_at as "postedAt", outcome, looks, looked_at as "lookedAt", build, number::text,
           url, extra_since as "extraSince", cancelled_at as "cancelledAt"
         from builds where pipeline = ${id} order by id`,
-      statusesOf(sql, id),
-      deliveriesOf(sql, id),
-      sql<CommandFact[]>`
+    statusesOf(sql, id),
+    deliveriesOf(sql, id),
+    sql<CommandFact[]>`
         select id, kind, job, by, state, result, received_at as "receivedAt", due_at as "dueAt",
           settled_at as "settledAt", tries
         from commands where pipeline = ${id} and kind <> 'watch' order by seq`,
-      sql<Books['reopenings']>`
+    sql<Books['reopenings']>`
         select epoch, because, created_at as at from reopenings where pipeline = ${id} order by epoch`,
-      sql<Books['slots']>`
+    sql<Books['slots']>`
         select key, at from slots where at > clock_timestamp() and key in (
           select 'create/' || run_key from attempts where pipeline = ${id}
           union all select 'cancel/' || build from attempts where pipeline = ${id} and build is not null
         ) order by at`,
-      setAsideOf(sql, id),
-    ]);
+    setAsideOf(sql, id),
+    knotOf(sql, id),
+  ]);
   const [{ now, dispatched }] = clock;
-  const rows = { jobs, attempts, posts, statuses, deliveries, commands, reopenings, slots, setAside };
+  const rows = { jobs, attempts, posts, statuses, deliveries, commands, reopenings, slots, setAside, knot };
   return { now, books: { trigger, pipeline, dispatched, ...rows } };
 }
 
@@ -163,9 +177,12 @@ export const foreignDeliveries = (sql: Sql, build: string): Promise<DeliveryFact
       settled_at as "settledAt", tries, seen ->> 'status' as status
     from deliveries where build = ${build} order by id limit 100`;
 
-/** What is read now, for somebody who waits for something that never came: each source, how far, and whether by whom. */
-export const readingNow = (sql: Sql): Promise<{ source: string; upTo: Date | null; read: boolean }[]> =>
-  sql`
-    select cursors.source, to_timestamp(position / 1e9) as "upTo",
-      exists (select from leases where leases.source = cursors.source and expires_at > clock_timestamp()) as read
-    from cursors where cursors.source like 'knot/%' order by cursors.source limit 50`;
+/** How far the knot of a pipeline is read, for somebody who waits for something that never came. */
+async function knotOf(sql: Sql, id: PipelineId): Promise<Books['knot']> {
+  const [row] = await sql<NonNullable<Books['knot']>[]>`
+    select to_timestamp(position / 1e9) as "upTo", exists (
+      select from leases where leases.source = cursors.source and expires_at > clock_timestamp()
+    ) as read
+    from cursors where source = ${`knot/${parsePipelineId(id)?.knot ?? ''}`}`;
+  return row;
+}
