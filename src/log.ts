@@ -1,4 +1,7 @@
-import pino, { type Logger } from 'pino';
+import { createRequire } from 'node:module';
+import pino, { type DestinationStream, type Logger, type LoggerOptions } from 'pino';
+import { hideSecrets } from './log-hide.ts';
+import { seldom, type SeldomOptions } from './log-seldom.ts';
 
 export type { Logger } from 'pino';
 
@@ -6,14 +9,48 @@ export interface LogOptions {
   level: string;
   /** `auto`: pretty on a terminal, JSON lines elsewhere. */
   format: 'auto' | 'json' | 'pretty';
+  /** Hides secrets that we know of; what looks like one is hidden in any case. */
+  mask?: ((text: string) => string) | undefined;
+  /** How often the same warning is written. */
+  seldom?: SeldomOptions;
+  /** Where JSON lines go; default standard error. */
+  to?: DestinationStream;
 }
 
-/** The process's log, on standard error, so that standard output is free for what a command prints. */
-export function createLogger({ level, format }: LogOptions): Logger {
-  const pretty = format === 'pretty' || (format === 'auto' && process.stderr.isTTY);
-  const options = { level, base: null, hooks: { streamWrite: pretty ? visibleLine : escapedLine } };
-  if (!pretty) return pino(options, pino.destination(2));
-  return pino(options, pino.transport({ target: 'pino-pretty', options: { destination: 2, ignore: 'pid,hostname' } }));
+/**
+ * The process's log, on standard error, so that standard output is free for what a command prints. No line holds a secret,
+ * and a warning that is repeated is written now and then, with a count.
+ */
+export function createLogger({ level, format, mask = (text) => text, to, ...options }: LogOptions): Logger {
+  const pretty = to === undefined && isPretty(format);
+  const visible = pretty ? visibleLine : escapedLine;
+  const rarely = seldom(options.seldom);
+  const { warn = 40, fatal = 60 } = pino.levels.values;
+  const settings: LoggerOptions = {
+    level,
+    base: null,
+    hooks: {
+      streamWrite: (line) => visible(hideSecrets(mask(line))),
+      logMethod(args, method, at) {
+        const write = (some: unknown[]): void => method.apply(this, some as typeof args);
+        if (at < warn || at >= fatal) return write(args);
+        if (!rarely(args as [unknown, ...unknown[]], write)) this.debug(...args);
+      },
+    },
+  };
+  if (!pretty) return pino(settings, to ?? pino.destination(2));
+  return pino(settings, pino.transport({ target: 'pino-pretty', options: { destination: 2, ignore: 'pid,hostname' } }));
+}
+
+/** What makes lines pretty is for people who try Whorl out, and need not be installed. */
+function isPretty(format: LogOptions['format']): boolean {
+  if (format === 'json' || (format === 'auto' && !process.stderr.isTTY)) return false;
+  try {
+    createRequire(import.meta.url).resolve('pino-pretty');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** What acts upon a terminal, or is not seen at all (as in `pipeline/inert.ts`, which nothing here may know). */

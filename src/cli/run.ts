@@ -1,5 +1,7 @@
 import { Command } from 'commander';
 import { loadConfig } from '../config/index.ts';
+import { secretMask } from '../activities/mask.ts';
+import { steadyMask } from '../log-hide.ts';
 import { createLogger, type Logger } from '../log.ts';
 import type { Running } from '../roles/start.ts';
 import { runUntilTold } from '../roles/until-told.ts';
@@ -50,7 +52,7 @@ async function run(
   start: (config: ReturnType<typeof loadConfig>['config'], log: Logger) => Promise<Running>,
 ): Promise<void> {
   const { config, warnings } = loadConfig(process.env, undefined, role);
-  const log = createLogger(config.log);
+  const log = createLogger({ ...config.log, mask: steadyMask(secretMask(config.logs.secrets)) });
   for (const warning of warnings) log.warn(warning);
   process.on('unhandledRejection', (error) => {
     // postgres.js rejects where nobody can catch it when a connection is ended while it is being made. Whoever needed

@@ -1,5 +1,6 @@
 import type { PipelineId } from '../pipeline/ids.ts';
 import { nextEpoch, type PipelineRow } from '../store/pipelines.ts';
+import { recordSpan, traceNow } from '../tracing/index.ts';
 import type { Kept } from '../workflows/contract.ts';
 import type { JobInput, PipelineInput } from '../workflows/messages.ts';
 import type { DispatchDeps } from './dispatch-deps.ts';
@@ -34,6 +35,7 @@ export const jobInput =
 
 /** Starts the workflow of a pipeline again, in its next epoch, with what is stored of its jobs. */
 export async function openAgain(deps: DispatchDeps, stored: PipelineRow, because: string): Promise<void> {
+  const start = traceNow();
   const epoch = await nextEpoch(deps.sql, stored.id, because);
   const jobs = stored.jobs.map((job): JobInput => {
     // What is behind the times would be taken for what people were told last; the run asks for it once it is found.
@@ -41,4 +43,13 @@ export async function openAgain(deps: DispatchDeps, stored: PipelineRow, because
     return { ...jobInput(deps)(job), ...(kept ? { kept } : {}) };
   });
   await deps.engine.reopen(inputFor(deps, stored.id, jobs, epoch), stored);
+  recordSpan({
+    pipeline: stored.id,
+    epoch,
+    is: 'root',
+    name: 'opened again',
+    said: { because },
+    start,
+    end: traceNow(),
+  });
 }

@@ -2,6 +2,7 @@ import { pipelineId } from '../pipeline/ids.ts';
 import { secondsSince } from '../metrics/bounded.ts';
 import { dispatched } from '../metrics/index.ts';
 import * as work from '../store/work.ts';
+import { traced } from '../tracing/index.ts';
 import type { DispatchDeps } from './dispatch-deps.ts';
 import { dispatchCommand, dispatchDeliveries } from './dispatch-reopen.ts';
 import { dispatchTrigger } from './dispatch-trigger.ts';
@@ -136,7 +137,8 @@ export function dispatchShare(deps: DispatchDeps, share: number, lease: Lease, l
   const carry = async (pipeline: string, batch: Batch): Promise<void> => {
     for (const trigger of batch.triggers) {
       await orLater({ trigger }, trigger.tries, pipeline, async () => {
-        const again = await dispatchTrigger(deps, trigger);
+        const about = { pipeline, epoch: 0, name: 'dispatch', said: { 'whorl.tries': trigger.tries } };
+        const again = await traced(about, () => dispatchTrigger(deps, trigger));
         if (again !== undefined) lookIn(again);
       });
     }
@@ -145,11 +147,13 @@ export function dispatchShare(deps: DispatchDeps, share: number, lease: Lease, l
       tell(pipeline);
       const tries = Math.max(...deliveries.map((row) => row.tries));
       await orLater({ deliveries: deliveries.map(({ id }) => id) }, tries, pipeline, () =>
-        dispatchDeliveries(deps, pipeline, deliveries),
+        traced({ pipeline, name: 'dispatch webhooks' }, () => dispatchDeliveries(deps, pipeline, deliveries)),
       );
     }
     for (const command of batch.commands) {
-      await orLater({ command: command.id }, command.tries, pipeline, () => dispatchCommand(deps, command));
+      await orLater({ command: command.id }, command.tries, pipeline, () =>
+        traced({ pipeline, name: `dispatch ${command.kind}` }, () => dispatchCommand(deps, command)),
+      );
     }
   };
 

@@ -7,6 +7,7 @@ import {
 import { defineSearchAttributeKey, SearchAttributeType, TypedSearchAttributes } from '@temporalio/common';
 import { secondsSince } from '../metrics/bounded.ts';
 import { temporalCalls } from '../metrics/index.ts';
+import { traced } from '../tracing/index.ts';
 import { cutBytes, inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import type { PipelineRow } from '../store/pipelines.ts';
 import type { CommandInput, Notice, PipelineInput } from '../workflows/messages.ts';
@@ -45,7 +46,8 @@ export function engine(client: Client, taskQueue: string, deadlineMs = 10_000): 
     const began = performance.now();
     const count = (outcome: string): void => temporalCalls.observe({ call: name, outcome }, secondsSince(began));
     try {
-      const value = await client.connection.withDeadline(Date.now() + deadlineMs, call);
+      const ask = () => client.connection.withDeadline(Date.now() + deadlineMs, call);
+      const value = await traced({ name: `temporal ${name}`, kind: 'client' }, ask);
       count('done');
       return value;
     } catch (error) {

@@ -14,6 +14,7 @@ import { eventsUrl } from './knot-url.ts';
 import type { Lease, Running } from './leases.ts';
 import { backOff } from './pause.ts';
 import { sourceNews } from './source-news.ts';
+import { arrived, tellStored } from './traced-frames.ts';
 import { streamWriter } from './stream-writer.ts';
 import { type Connection, stream, type StreamSettings, type StreamStats } from './stream.ts';
 
@@ -29,6 +30,8 @@ export type KnotSettings = StreamSettings & {
   /** frames, and bytes, that may wait to be stored before the socket is paused */
   maxWaiting: number;
   maxWaitingBytes: number;
+  /** how long news of frames may wait until operators see them; default 10 s */
+  newsMs?: number;
 };
 
 export type KnotStats = StreamStats & {
@@ -72,7 +75,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
   const signal = AbortSignal.any([stopped.signal, lease.signal]);
   const over = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   const clock = databaseClock(sql);
-  const news = sourceNews({ sql, source, lease, log, now: clock.now });
+  const news = sourceNews({ sql, source, lease, log, now: clock.now, restMs: settings.newsMs });
   let since: Date | undefined;
   let pinned = options.wanted()?.pinned ?? false;
   let skew = 0;
@@ -92,6 +95,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
     async store(triggers, position) {
       const stored = await intake(sql, { knot, source, epoch: lease.epoch, triggers, position });
       stats.triggers += stored.inserted;
+      tellStored(knot, triggers, stored.inserted);
       return stored;
     },
     about: ({ rkey }) => ({ rkey }),
@@ -186,7 +190,7 @@ export function knotReader(options: ReaderOptions): KnotReader {
         news.event(time);
         top = advance(top, time, { now, skew });
         if (frame.nsid !== NSID.pipeline) return writer.pass(top);
-        writer.push(bytes, toTrigger(knot, frame, options.wanted(), skew), top);
+        writer.push(bytes, arrived(toTrigger(knot, frame, options.wanted(), skew)), top);
         const waiting = writer.waiting();
         if (waiting.frames >= settings.maxWaiting || waiting.bytes >= settings.maxWaitingBytes) reading.pause();
       },

@@ -5,7 +5,10 @@ import type { Logger } from '../log.ts';
 import { postgresDir, startPostgres } from '../embedded/postgres.ts';
 import { type Database, openDatabase } from '../store/db.ts';
 import { checkSchema, migrate } from '../store/migrate.ts';
+import { presentEpoch } from '../store/pipelines.ts';
 import { checkRestored } from '../store/restore.ts';
+import { startTracing } from '../tracing/start.ts';
+import { secretMask } from '../activities/mask.ts';
 import { type Ending, ending } from './ending.ts';
 import {
   type Face,
@@ -45,6 +48,7 @@ export async function startRole(name: RoleName, config: Config, log: Logger): Pr
     parts.service(() => sql.end({ timeout: 5 }));
     await checkSchema(sql);
     await checkRestored(sql);
+    await tracing(name, { config, sql, log }, parts);
     const started = await begin[name]({ config, sql, log }, parts);
     log.info({ role: name, ...started.links }, `${name} is ready`);
     // Nobody but probes and metrics comes to a worker.
@@ -99,6 +103,7 @@ export async function startUp(config: Config, log: Logger): Promise<Running> {
       engine(config, log, parts, gone),
     ]);
     const deps: RoleDeps = { config, sql, log, temporal };
+    await tracing('up', deps, parts);
     const worker = await add(parts, startWorker(deps));
     const ingest = await add(parts, startIngest(deps));
     const face: Face = await publicFace(deps, config.listen, [
@@ -169,6 +174,13 @@ async function temporalHealth(deps: RoleDeps, parts: Ending) {
   const client = openClient(deps.temporal);
   parts.service(() => client.connection.close());
   return healthPart(deps, { temporal: temporalCheck(client) });
+}
+
+/** Traces, if this process's environment wants them. */
+async function tracing(role: string, { config, sql, log }: Omit<RoleDeps, 'temporal'>, parts: Ending): Promise<void> {
+  const mask = secretMask(config.logs.secrets);
+  const epochOf = (pipeline: string): Promise<number> => presentEpoch(sql, pipeline);
+  parts.service(await startTracing({ env: process.env, role, log, mask: (text) => mask()(text), epochOf }));
 }
 
 /** `/metrics` goes onto the role's own address, unless it has one to itself. */

@@ -1,14 +1,18 @@
 import type { Logger } from 'pino';
 import { statusFrame } from '../forges/tangled/status.ts';
+import { pipelineId } from '../pipeline/ids.ts';
 import type { Sql } from '../store/db.ts';
 import { type Listener, listen } from '../store/listen.ts';
 import { type ShownStatus, statusesAfter } from '../store/statuses.ts';
+import { isTracing, recordSpan, traceNow } from '../tracing/index.ts';
 import { textFrame } from './wire.ts';
 
 /** A status as it goes over the wire: a whole frame, the same for every reader. */
 export interface Shown {
   cursor: bigint;
   frame: Buffer;
+  /** Only while there are traces. */
+  status?: ShownStatus;
 }
 
 export interface Hub {
@@ -38,10 +42,17 @@ export function hub(sql: Sql, log: Logger, options: HubOptions = {}): Hub {
   let reading = false;
   let again = false;
   let stopped = false;
+  /** The newest status that a reader got; what comes again to others is not told of. */
+  let told = 0n;
 
   const page = async (after: bigint, most: number): Promise<Shown[]> => {
     const rows = await statusesAfter(sql, after, most);
-    return rows.map((row) => ({ cursor: row.cursor, frame: textFrame(frameOf(row)) }));
+    const more = isTracing();
+    return rows.map((row) => ({
+      cursor: row.cursor,
+      frame: textFrame(frameOf(row)),
+      ...(more ? { status: row } : {}),
+    }));
   };
 
   function wake(): void {
@@ -68,12 +79,15 @@ export function hub(sql: Sql, log: Logger, options: HubOptions = {}): Hub {
         const from = [...followers].reduce((least, { at }) => (at < least ? at : least), latest);
         const rows = await page(from, limit);
         for (const shown of rows) {
+          let sent = 0;
           for (const follower of followers) {
             // A follower that joined during the read, from before it, waits for the next one: these rows leave a gap.
             if (follower.at < from || shown.cursor <= follower.at) continue;
             follower.at = shown.cursor;
             follower.push(shown);
+            if (++sent === 1 && shown.status && shown.cursor > told) tellSent(shown.status);
           }
+          if (shown.cursor > told) told = shown.cursor;
         }
         if (rows.length < limit) break;
       }
@@ -103,6 +117,20 @@ export function hub(sql: Sql, log: Logger, options: HubOptions = {}): Hub {
       return () => followers.delete(follower);
     },
   };
+}
+
+/** From its time to the moment at which the first reader of this process was sent it. */
+function tellSent({ knot, pipelineRkey, job, status, createdAt }: ShownStatus): void {
+  const pipeline = pipelineId(knot, pipelineRkey);
+  const said = { 'whorl.job': job, 'whorl.status': status };
+  recordSpan({
+    pipeline,
+    name: `sent ${status}`,
+    kind: 'producer',
+    start: Date.parse(createdAt),
+    end: traceNow(),
+    said,
+  });
 }
 
 /** Above every cursor. */

@@ -9,6 +9,8 @@ export interface SpanRecord {
   pipeline: string;
   /** Which run of the pipeline. Unset: the present one. */
   epoch?: number | undefined;
+  /** Temporal's name for it, where that is known: whose epoch never changes. */
+  run?: string | undefined;
   name: string;
   kind?: 'internal' | 'client' | 'consumer' | 'producer' | undefined;
   /** Ms since 1970. */
@@ -38,7 +40,10 @@ export const isTracing = (): boolean => sink !== undefined;
 /** Ms since 1970, finer than `Date.now()`. */
 export const traceNow = (): number => performance.timeOrigin + performance.now();
 
-const current = new AsyncLocalStorage<{ pipeline: string; epoch: number | undefined; id: string }>();
+/** The span that is under way. */
+type Around = Pick<SpanRecord, 'epoch' | 'run'> & { pipeline: string; id: string };
+
+const current = new AsyncLocalStorage<Around>();
 
 /** Tells of something that is over. Outside of `traced` it needs its pipeline. Never fails. */
 export function recordSpan(span: Omit<SpanRecord, 'pipeline'> & { pipeline?: string }): void {
@@ -46,13 +51,14 @@ export function recordSpan(span: Omit<SpanRecord, 'pipeline'> & { pipeline?: str
   const pipeline = span.pipeline ?? around?.pipeline;
   if (!sink || pipeline === undefined) return;
   const under = around?.pipeline === pipeline && span.is === undefined ? around : undefined;
-  sink({ epoch: under?.epoch, parent: under?.id, ...span, pipeline });
+  sink({ epoch: under?.epoch, run: under?.run, parent: under?.id, ...span, pipeline });
 }
 
 export interface Traced {
   /** Unset: that of the span which is under way. Without one, nothing is told. */
   pipeline?: string | undefined;
   epoch?: number | undefined;
+  run?: string | undefined;
   name: string;
   kind?: SpanRecord['kind'];
   said?: Said;
@@ -68,13 +74,14 @@ export async function traced<T>(
   if (!sink || pipeline === undefined) return work(() => {});
   const under = around?.pipeline === pipeline ? around : undefined;
   const epoch = about.epoch ?? under?.epoch;
+  const run = about.run ?? under?.run;
   const id = freshSpanId();
   const all = { ...said };
   const start = traceNow();
   const end = (error?: string): void =>
-    sink?.({ ...about, pipeline, epoch, id, parent: under?.id, start, end: traceNow(), said: all, error });
+    sink?.({ ...about, pipeline, epoch, run, id, parent: under?.id, start, end: traceNow(), said: all, error });
   try {
-    const result = await current.run({ pipeline, epoch, id }, () => work((more) => Object.assign(all, more)));
+    const result = await current.run({ pipeline, epoch, run, id }, () => work((more) => Object.assign(all, more)));
     end();
     return result;
   } catch (error) {

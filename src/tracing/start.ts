@@ -35,25 +35,32 @@ export async function startTracing(options: TracingOptions): Promise<() => Promi
   const epochs = new Map<string, { epoch: Promise<number>; until: number }>();
   const asking = new Set<Promise<void>>();
 
-  const presentEpoch = (pipeline: string): Promise<number> => {
-    const known = epochs.get(pipeline);
-    if (known && known.until > performance.now()) return known.epoch;
-    const epoch = epochOf(pipeline).catch(() => 0);
-    epochs.delete(pipeline);
-    epochs.set(pipeline, { epoch, until: performance.now() + keepMs });
+  const remember = (key: string, epoch: Promise<number>): void => {
+    epochs.delete(key);
+    epochs.set(key, { epoch, until: performance.now() + keepMs });
     for (const oldest of epochs.keys()) {
       if (epochs.size <= mostKept) break;
       epochs.delete(oldest);
     }
+  };
+  const presentEpoch = ({ pipeline, run = '' }: SpanRecord): Promise<number> => {
+    const key = `${pipeline} ${run}`;
+    const known = epochs.get(key);
+    if (known && known.until > performance.now()) return known.epoch;
+    const epoch = epochOf(pipeline).catch(() => 0);
+    remember(key, epoch);
     return epoch;
   };
   const send = (span: SpanRecord, epoch: number): void => {
     if (isSampled(traceIdOf(span.pipeline, epoch))) exporter.send(span, epoch);
   };
   const sink: Sink = (span) => {
-    if (span.epoch !== undefined) return send(span, span.epoch);
+    if (span.epoch !== undefined) {
+      if (span.is === 'root') remember(`${span.pipeline} `, Promise.resolve(span.epoch));
+      return send(span, span.epoch);
+    }
     if (asking.size >= mostAsking) return;
-    const sent = presentEpoch(span.pipeline).then((epoch) => send(span, epoch));
+    const sent = presentEpoch(span).then((epoch) => send(span, epoch));
     asking.add(sent);
     void sent.finally(() => asking.delete(sent));
   };

@@ -4,6 +4,7 @@ import { ciRequests } from '../../metrics/index.ts';
 import { ProviderError } from '../errors.ts';
 import type { Limiter, Limits, Priority } from '../provider.ts';
 import { steadyNow } from '../../steady.ts';
+import { traced } from '../../tracing/index.ts';
 import { describe, reasonIn, thrownFor } from './answers.ts';
 import { bucketOf, rateLimits, retryAfter, teller } from './rate.ts';
 
@@ -100,7 +101,16 @@ export function createHttp({ apiUrl, token, limiter, timeoutMs }: HttpOptions): 
     await waitForSlot(limiter, bucket, request);
     const patience = createPatience(timeoutMs, request.signal);
     try {
-      const response = await send(request, apiUrl, secret, patience);
+      const about = {
+        name: `${request.method} ${operationOf(request)}`,
+        kind: 'client',
+        said: { 'whorl.provider': 'buildkite' },
+      } as const;
+      const response = await traced(about, async (say) => {
+        const answer = await send(request, apiUrl, secret, patience);
+        say({ 'http.request.method': request.method, 'http.response.status_code': answer.status });
+        return answer;
+      });
       return { response, patience, refusal: await judge(request, secret, bucket, response, patience) };
     } catch (error) {
       patience.end();
