@@ -23,6 +23,13 @@ const compose = z
         depends_on: z.record(z.string(), z.object({ condition: z.enum([healthy, done]) })).default({}),
         environment: z.record(z.string(), text).default({}),
         secrets: z.array(z.string()).default([]),
+        ports: z.array(z.string()).default([]),
+        read_only: z.boolean().default(false),
+        cap_drop: z.array(z.string()).default([]),
+        security_opt: z.array(z.string()).default([]),
+        stop_grace_period: z.string().optional(),
+        logging: z.object({ options: z.object({ 'max-size': z.string(), 'max-file': z.string() }) }),
+        deploy: z.object({ resources: z.object({ limits: z.object({ cpus: z.string(), memory: z.string() }) }) }),
         volumes: z.array(z.string()).default([]),
         healthcheck: z.object({ test: z.array(z.string()) }).optional(),
       }),
@@ -91,6 +98,41 @@ describe('docker-compose.yml', () => {
     expect(ours).toEqual(['migrate', ...roles].map((name) => [name, name]));
   });
 
+  test('holds no secret itself: each is a file, and a password is named only by its file', () => {
+    for (const [name, { environment }] of services) {
+      for (const [key, value] of Object.entries(environment)) {
+        if (/PASSWORD|PWD|TOKEN|SECRET|DATABASE_URL|API_KEY/.test(key)) {
+          expect(key, name).toMatch(/_FILE$/);
+          expect(value).toMatch(/^\/run\/secrets\//);
+          expect(compose.services[name]?.secrets).toContain(value.replace('/run/secrets/', ''));
+        }
+      }
+    }
+    expect(read('docker-compose.yml').replaceAll(/\$\$?[({].*[)}]/g, '')).not.toMatch(/:\/\/\w+:\w+@/);
+  });
+
+  test('bounds every service: memory, cores, logs, rights, and what it publishes', () => {
+    for (const [name, service] of services) {
+      expect(service.cap_drop, name).toEqual(['ALL']);
+      expect(service.security_opt, name).toEqual(['no-new-privileges:true']);
+      expect(service.restart, name).toMatch(/^(unless-stopped|on-failure:\d+)$/);
+      for (const port of service.ports) expect(port, name).toMatch(/^(127\.0\.0\.1|\$\{PUBLISH_ON:-127\.0\.0\.1\}):/);
+      if (service.image === 'whorl') expect(service.read_only, name).toBe(true);
+    }
+  });
+
+  test('gives every service that stays a health check, but for the UI, which nothing waits for', () => {
+    const staying = services.filter(([name, { restart }]) => restart === 'unless-stopped' && name !== 'temporal-ui');
+    expect(staying.map(([name]) => name).sort()).toEqual(['ingest', 'postgres', 'server', 'temporal', 'worker']);
+    for (const [name, { healthcheck }] of staying) expect(healthcheck, name).toBeDefined();
+  });
+
+  test.each(roles)('gives the %s role more time to stop than it takes to drain', (role) => {
+    const { config } = loadConfig(environmentOf(role), secretsOf(role), role);
+    const grace = /^(\d+)s$/.exec(compose.services[role]?.stop_grace_period ?? '')?.[1];
+    expect(Number(grace) * 1000).toBeGreaterThan(config.drainMs + 10_000);
+  });
+
   test('waits only for what can come: a health check, or an end', () => {
     for (const [name, { depends_on }] of services) {
       for (const [other, { condition }] of Object.entries(depends_on)) {
@@ -111,6 +153,9 @@ describe('docker-compose.yml', () => {
       if (!source.startsWith('./')) expect(Object.keys(compose.volumes)).toContain(source);
       else expect([source, mode]).toEqual(['./temporal', 'ro']);
     }
+    const scripts = services.flatMap(([, { entrypoint }]) => entrypoint?.filter((part) => part.endsWith('.sh')) ?? []);
+    expect(scripts.length).toBeGreaterThan(0);
+    for (const script of scripts) expect(read(script.replace('/etc/temporal/whorl/', 'temporal/'))).toMatch(/^#!/);
     expect(() => read('temporal/dynamicconfig.yaml') + read('temporal/search-attributes.json')).not.toThrow();
   });
 
