@@ -1,5 +1,5 @@
 /** What the shell is told: 0 is done. */
-export const exitCodes = { failed: 1, usage: 2, waiting: 3 } as const;
+export const exitCodes = { failed: 1, usage: 2, waiting: 3, interrupted: 130, terminated: 143 } as const;
 
 /** A command could not do what it was asked. The message is a sentence for the person who asked. */
 export class CommandError extends Error {

@@ -1,7 +1,11 @@
 import type { Command } from 'commander';
 import { completionCommand } from './completion.ts';
 import { configCommand } from './config.ts';
+import { doctorCommand } from './doctor.ts';
+import { deliveriesCommand } from './deliveries.ts';
+import { exportCommand } from './export.ts';
 import { framesCommand } from './frames.ts';
+import { knotsCommand } from './knots.ts';
 import { migrateCommand } from './migrate.ts';
 import { pipelineCommands } from './pipelines.ts';
 import { replayCommand } from './replay.ts';
@@ -22,12 +26,14 @@ export function addCommands(program: Command, shell: Shell = ownShell): Command 
 
 const groups = (shell: Shell): Record<string, Command[]> => ({
   'Pipelines:': pipelineCommands(shell),
-  'What comes in:': [reposCommand(shell), framesCommand(shell)],
+  'What comes in:': [reposCommand(shell), knotsCommand(shell), deliveriesCommand(shell), framesCommand(shell)],
   'Operation:': [
+    doctorCommand(shell),
     configCommand(shell.env, (text) => shell.print(text)),
     migrateCommand(shell),
     replayCommand(shell),
     restoreCommand(shell),
+    exportCommand(shell),
     completionCommand(shell),
   ],
 });

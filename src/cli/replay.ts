@@ -3,6 +3,7 @@ import { ConfigError, loadToolConfig, type ToolConfig } from '../config/index.ts
 import { version } from '../version.ts';
 import { CommandError, exitCodes, usageError } from './errors.ts';
 import { notes } from './help.ts';
+import { count } from './numbers.ts';
 import type { Result } from './replay-run.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain } from './text.ts';
@@ -151,11 +152,3 @@ function configured(env: NodeJS.ProcessEnv): ToolConfig {
     throw new CommandError(error.message, exitCodes.usage, { cause: error });
   }
 }
-
-const count =
-  (name: string, most: number) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= 1 && value <= most) return value;
-    throw usageError(`${name} must be a whole number from 1 to ${most}, and not ${JSON.stringify(text)}`);
-  };

@@ -7,6 +7,7 @@ import { named, type RepoName } from './repo-arguments.ts';
 import { whyCommand } from './repos-why.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain, table, time } from './text.ts';
+import { readTime } from './when.ts';
 
 /** `whorl repos`: which repositories this spindle serves, why, and which because an operator said so. */
 export function reposCommand(shell: Shell = ownShell): Command {
@@ -27,7 +28,7 @@ export function reposCommand(shell: Shell = ownShell): Command {
 
 const pin = (shell: Shell): Command =>
   named('pin', 'serve a repository; what happens in it from now on counts')
-    .option('--since <time>', 'count what happened since then too, such as 2026-05-01T12:00:00Z', readTime)
+    .option('--since <time>', 'count what happened since then too, such as 2026-05-01T12:00:00Z', readSince)
     .option('--json', 'as JSON')
     .addHelpText(
       'after',
@@ -97,15 +98,8 @@ const row = ({ knot, did, name, source, chosenAt }: Repo): string[] => [knot, `$
 
 const nameOf = ({ knot, did, name }: RepoKey): string => plain(`${did}/${name} on ${knot}`);
 
-/** A date, or a time with its zone: without one it would mean another moment on each machine. */
-function readTime(text: string): Date {
-  const form = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))?$/;
-  const date = new Date(text);
-  if (!form.test(text) || Number.isNaN(date.getTime())) {
-    throw usageError(
-      `${JSON.stringify(text)} is not a time: write a date such as 2026-05-01, or a time with its zone such as 2026-05-01T12:00:00Z`,
-    );
-  }
+function readSince(text: string): Date {
+  const date = readTime(text);
   if (date.getTime() > Date.now()) throw usageError(`${text} is in the future: a pin counts from now at the latest`);
   return date;
 }

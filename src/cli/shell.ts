@@ -60,7 +60,7 @@ export async function run(program: Command, args: readonly string[], shell: Shel
   } catch (error) {
     // commander has printed its help or its complaint
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
-    complain(error, shell);
+    if (messageOf(error) !== '') complain(error, shell);
     return error instanceof CommandError ? error.exitCode : exitCodes.failed;
   }
 }

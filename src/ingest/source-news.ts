@@ -86,7 +86,7 @@ export function sourceNews(options: {
     const at = Math.max(performance.now() + ms, wroteAt + leastRestMs);
     if (timer && timer.at <= at) return;
     clearTimeout(timer?.handle);
-    timer = { at, handle: setTimeout(() => void write(), at - performance.now()) };
+    timer = { at, handle: setTimeout(() => void write(), Math.max(0, at - performance.now())) };
   };
 
   /** Whether it is live is told at once; how it goes on trying may wait. */

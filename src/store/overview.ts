@@ -71,6 +71,14 @@ export async function overview(sql: Sql, id: string): Promise<Overview> {
   return { id, pipeline, trigger, statuses: [...statuses], commands: [...commands] };
 }
 
+/** What became of the trigger of a pipeline; undefined when there is none. */
+export async function triggerOf(sql: Sql, id: string): Promise<Pick<TriggerRow, 'state' | 'reason'> | undefined> {
+  const { knot, rkey } = parsePipelineId(id) ?? { knot: '', rkey: '' };
+  const [row] = await sql<Pick<TriggerRow, 'state' | 'reason'>[]>`
+    select state, reason from triggers where knot = ${knot} and rkey = ${rkey} order by id limit 1`;
+  return row;
+}
+
 /** Knots that have a trigger or a pipeline of this key, ten at most. */
 export async function knotsOf(sql: Sql, rkey: string): Promise<string[]> {
   const rows = await sql<{ knot: string }[]>`
