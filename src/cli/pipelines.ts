@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { askCommand } from './ask.ts';
+import { lintCommand } from './lint.ts';
 import { listCommand } from './list.ts';
 import { logsCommand } from './logs.ts';
 import { ownShell, type Shell } from './shell.ts';
@@ -17,4 +18,5 @@ export const pipelineCommands = (shell: Shell = ownShell): Command[] => [
   askCommand('cancel', shell),
   askCommand('rerun', shell),
   askCommand('retry', shell),
+  lintCommand(shell),
 ];

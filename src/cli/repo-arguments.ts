@@ -21,7 +21,7 @@ function readKnot(text: string): string {
   return text.toLowerCase();
 }
 
-function readRepo(text: string): RepoName {
+export function readRepo(text: string): RepoName {
   const [did = '', name, ...rest] = text.split('/');
   if (name === undefined || rest.length > 0) {
     throw usageError(

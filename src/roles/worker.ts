@@ -1,12 +1,11 @@
 import { hostname } from 'node:os';
 import { NativeConnection, Worker, type WorkflowBundleOption } from '@temporalio/worker';
-import type { AllowRule } from '../allow.ts';
 import { houseActivities } from '../activities/housekeeping.ts';
 import { createActivities } from '../activities/index.ts';
 import { measuredActivities } from '../activities/measured.ts';
-import type { BuildkiteConfig } from '../config/types.ts';
 import { logQueue } from '../pipeline/ids.ts';
 import type { Provider } from '../providers/provider.ts';
+import { rulesOf } from '../providers/buildkite/allow.ts';
 import { providers } from '../providers/index.ts';
 import { limiter } from '../store/slots.ts';
 import { releaser } from '../store/releaser.ts';
@@ -121,14 +120,10 @@ function configuredProviders({ config, sql, log }: RoleDeps): Record<string, Pro
       token: buildkite.token,
       limiter: limiter(sql, { limit: buildkite.requestsPerMinute, windowMs: 60_000 }),
       log,
-      allow: allowed(buildkite),
+      allow: rulesOf(buildkite),
     },
   });
 }
-
-/** Unset, the allow-list lets everybody use the configured organisation, and nothing else. */
-const allowed = ({ allow, org }: BuildkiteConfig): readonly AllowRule[] =>
-  allow ?? (org === undefined ? [] : [{ repo: '**', target: `${org}/*` }]);
 
 const bundle = async (path: string | undefined): Promise<WorkflowBundleOption> =>
   path === undefined ? bundleWorkflows() : { codePath: path };

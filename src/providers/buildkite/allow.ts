@@ -1,6 +1,15 @@
 import { type AllowRule, allows } from '../../allow.ts';
 import { ProviderError } from '../errors.ts';
 
+/** The rules that hold. Unset, everybody may use the configured organisation, and nothing else. */
+export const rulesOf = ({
+  allow,
+  org,
+}: {
+  allow?: readonly AllowRule[] | undefined;
+  org?: string | undefined;
+}): readonly AllowRule[] => allow ?? (org === undefined ? [] : [{ repo: '**', target: `${org}/*` }]);
+
 /** Throws when a list is there and no line of it lets this repository use this target. */
 export function checkAllowed(
   rules: readonly AllowRule[] | undefined,

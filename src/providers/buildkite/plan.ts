@@ -112,6 +112,9 @@ export const planBuildkite =
     return { ok: true, target: present({ org, ...rest, meta_data: meta }) };
   };
 
+/** The keys that count under `tack.buildkite`. */
+export const buildkiteKeys: readonly string[] = Object.keys(schema.shape);
+
 const stored = z.object({
   org: z.string().refine(isSlug),
   pipeline: z.string().refine(isSlug),

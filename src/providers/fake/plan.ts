@@ -101,6 +101,9 @@ const schema = z.object(
   { error: 'tack.fake must be a map; write “fake: {}” for a build that passes' },
 );
 
+/** The keys that count under `tack.fake`. */
+export const fakeKeys: readonly string[] = Object.keys(schema.shape);
+
 /** Validates the value under `tack.fake`. */
 export const planFake: Plan = (options) => {
   // `fake:` with nothing behind it is null in YAML.
