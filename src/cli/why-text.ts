@@ -65,7 +65,7 @@ export function asText({ facts, why }: Answer): string[] {
       ? [plain(`${pipeline.title}: ${pipeline.did}/${pipeline.repo} on ${pipeline.knot}, branch ${pipeline.branch}`)]
       : []),
     '',
-    plain(`${standings[why.standing]}${why.sentence}`),
+    plain(standings[why.standing] ?? why.sentence),
     ...why.waits.flatMap((each) => ['', ...waitLines(each, now.getTime())]),
     ...(jobs.length > 0 ? ['', ...table([['JOB', 'ATTEMPT', 'STATUS', 'BUILD'], ...jobs.map(jobLine)])] : []),
     ...(why.steps.length > 0 ? ['', ...table([['WHEN', 'TOOK', 'JOB', 'WHAT'], ...why.steps.map(stepLine)])] : []),
@@ -73,10 +73,11 @@ export function asText({ facts, why }: Answer): string[] {
   ];
 }
 
-const standings: Record<Why['standing'], string> = {
-  ended: '',
-  'going on': 'It goes on by itself. ',
-  'needs a person': 'It needs a person. ',
+/** The sentence of one that waits stands in its first wait too. */
+const standings: Record<Why['standing'], string | undefined> = {
+  ended: undefined,
+  'going on': 'It goes on by itself.',
+  'needs a person': 'It needs a person.',
 };
 
 function waitLines(each: Wait, now: number): string[] {

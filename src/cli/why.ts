@@ -4,7 +4,7 @@ import { parsePipeline } from '../forges/tangled/trigger.ts';
 import { judge } from '../pipeline/access.ts';
 import { parsePipelineId, type PipelineId, pipelineId } from '../pipeline/ids.ts';
 import { explain } from '../pipeline/why.ts';
-import type { Engine, TriggerFact } from '../pipeline/why-facts.ts';
+import type { Engine, TriggerFact, WhyFacts } from '../pipeline/why-facts.ts';
 import { factsOf } from '../store/access.ts';
 import type { Sql } from '../store/db.ts';
 import { knotsOf } from '../store/overview.ts';
@@ -60,7 +60,7 @@ export function whyCommand(shell: Shell = ownShell): Command {
         for (const line of answers.flatMap((each, n) => [...(n > 0 ? ['', ''] : []), ...asText(each)]))
           shell.print(line);
       const needy = answers.find(({ why }) => why.standing === 'needs a person');
-      if (needy) throw new CommandError(plain(`${needy.why.id} needs a person: ${needy.why.sentence}`));
+      if (needy) throw new CommandError(plain(`${needy.why.id} needs a person: ${needy.why.cause}`));
     });
 }
 
@@ -93,12 +93,14 @@ async function answer(sql: Sql, env: NodeJS.ProcessEnv, config: ToolConfig, id: 
 }
 
 /** What whoever wants a held trigger to run can do, as of now. */
-async function adviceFor(sql: Sql, { knot, body }: TriggerFact): Promise<string | null> {
+async function adviceFor(sql: Sql, { knot, body }: TriggerFact): Promise<WhyFacts['advice']> {
   const parsed = parsePipeline(body);
   if (!parsed.ok) return null;
   const asked = { ...parsed.trigger.repo, knot };
   const verdict = judge(asked, await factsOf(sql, asked));
-  return verdict.served ? null : verdict.advice;
+  if (verdict.served) return null;
+  const { did, name } = asked;
+  return { text: verdict.advice, repo: name === '' ? null : `${did}/${name}` };
 }
 
 /** Nothing has that name: a build of others, or nothing at all. */

@@ -9,7 +9,7 @@ export interface JobState {
   job: Job;
   parked: { step: string; cause: string; message: string; since: number } | null;
   creating: number | null;
-  stopping: { attempt: number; why: 'cancel' | 'deadline'; by: string } | null;
+  stopping: { attempt: number; why: 'cancel' | 'deadline'; by: string; reason?: string } | null;
   doubts: { attempt: number; due: number[] }[];
   held: Record<string, { until: number }>;
   owed: { at: number; since: number } | null;
@@ -60,7 +60,8 @@ function* beforeEnd({ id, durations }: PipelineState, run: JobState): Generator<
   const deadline = { at: startedAt + durations.deadline, what: 'it is stopped as a timeout' };
   if (parked) yield parkedWait(id, name, parked, durations.parkLimit);
   if (stopping) {
-    const who = stopping.why === 'cancel' ? `asked for by ${stopping.by}` : 'after its deadline';
+    const because = stopping.reason === undefined ? '' : ` (${stopping.reason})`;
+    const who = stopping.why === 'cancel' ? `asked for by ${stopping.by}${because}` : 'after its deadline';
     yield wait('cancelling', `the CI to stop the build, ${who}`, { job: name });
   }
   if (parked || stopping) return;

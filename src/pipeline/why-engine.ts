@@ -70,9 +70,9 @@ function troubleOf({ now }: WhyFacts, { task, workerSeen, queue, activities }: W
 }
 
 function* activityWaits({ id, books, now }: WhyFacts, activity: ActivityFact): Generator<Wait> {
-  const { paused, failure, nextAt, attempt, running, scheduledAt } = activity;
+  const { paused, failure, nextAt, attempt, running } = activity;
   const { job, step } = subjectOf(books, activity.id);
-  const since = scheduledAt?.getTime() ?? null;
+  const since = beganAt(books, activity, { job, step }, now);
   if (paused) {
     yield wait(
       'paused',
@@ -99,6 +99,19 @@ function* activityWaits({ id, books, now }: WhyFacts, activity: ActivityFact): G
     next: next === null ? null : { at: next, what: `it is tried again (try ${attempt})` },
     todo: next === null ? [] : [sooner(id, activity.id)],
   });
+}
+
+/** Temporal tells when the next try was scheduled, which may be still to come. A create began with its first POST. */
+function beganAt(
+  { posts, attempts }: Books,
+  { scheduledAt, failure }: ActivityFact,
+  { job, step }: { job: string | null; step: string },
+  now: Date,
+): number | null {
+  const attempt = Math.max(...attempts.filter((one) => one.job === job).map((one) => one.attempt));
+  const first = posts.find((post) => step === 'create' && post.job === job && post.attempt === attempt)?.postedAt;
+  const times = [first, scheduledAt, failure?.at].flatMap((at) => (at && at <= now ? [at.getTime()] : []));
+  return times.length === 0 ? null : Math.min(...times);
 }
 
 const unpause = (id: string, activity: string): Todo =>

@@ -8,8 +8,8 @@ export interface WhyFacts {
   now: Date;
   books: Books;
   engine: Engine;
-  /** Of a trigger that waits for its repository to be chosen. */
-  advice: string | null;
+  /** Of a trigger that waits for its repository to be chosen: what to do, and how an operator pins it. */
+  advice: { text: string; repo: string | null } | null;
   /** Of a running pipeline, ms; what the workflow says itself goes before. */
   parkLimit: number;
 }
@@ -136,6 +136,8 @@ export interface CommandFact {
   kind: 'cancel' | 'rerun' | 'retry';
   job: string | null;
   by: string;
+  /** Of a cancel that nobody typed: what the status will say. */
+  reason: string | null;
   state: 'new' | 'done' | 'refused';
   result: string | null;
   receivedAt: Date;

@@ -1,3 +1,4 @@
+import { resolution } from './job.ts';
 import { isEnd } from './status.ts';
 import type { AttemptFact, Books, JobFact, PostFact, WhyFacts } from './why-facts.ts';
 
@@ -81,16 +82,18 @@ function* attemptSteps(books: Books, { name: job, ends }: JobFact, of: AttemptFa
   const running = words.find(({ status }) => status === 'running');
   if (running) yield step(running.receivedAt, of.boundAt, `a webhook told that it runs (${running.event})`, at);
   const end = ends[build];
-  if (end && isEnd(end.status) && end.at > 0)
-    yield step(new Date(end.at), running?.receivedAt ?? of.boundAt, `ended at the CI: ${end.status}`, at);
+  const before = running?.receivedAt ?? of.boundAt;
+  const endedAt = end && isEnd(end.status) && end.at > 0 ? endOf(end.at, before, of.boundAt) : null;
+  if (end && endedAt) yield step(endedAt, before, `ended at the CI: ${end.status}`, at);
   const told = words.find(({ status }) => status !== null && isEnd(status));
-  if (told)
-    yield step(
-      told.receivedAt,
-      end && end.at > 0 ? new Date(end.at) : null,
-      `a webhook told of the end (${told.event})`,
-      at,
-    );
+  if (told) yield step(told.receivedAt, endedAt, `a webhook told of the end (${told.event})`, at);
+}
+
+/** The CI tells whole seconds, and its clock may differ: nothing ends before what is known to have been before it. */
+function endOf(at: number, running: Date | null, bound: Date | null): Date {
+  const told = running?.getTime() ?? 0;
+  const earliest = told - at < resolution ? told : (bound?.getTime() ?? 0);
+  return new Date(Math.max(at, earliest));
 }
 
 function* postSteps(post: PostFact, n: number, of: AttemptFact, at: { job: string; attempt: number }): Generator<Step> {
@@ -131,9 +134,9 @@ function* statusSteps({ statuses, attempts }: Books, { name }: JobFact): Generat
 }
 
 function* asked({ commands }: Books): Generator<Step> {
-  for (const { kind, job, by, state, result, receivedAt, settledAt } of commands) {
+  for (const { kind, job, by, reason, state, result, receivedAt, settledAt } of commands) {
     const of = job === null ? {} : { job };
-    yield step(receivedAt, null, `${kind} asked for by ${by}`, of);
+    yield step(receivedAt, null, `${kind} asked for by ${by}${reason === null ? '' : `: ${reason}`}`, of);
     if (settledAt)
       yield step(
         settledAt,

@@ -56,8 +56,8 @@ function* triggerWaits({ id, now, books, advice }: WhyFacts): Generator<Wait> {
       next: { at: trigger.dueAt.getTime(), what: 'it is looked at again, or as soon as a record of the account comes' },
       limit: trigger.holdUntil && { at: trigger.holdUntil.getTime(), what: 'it is refused' },
       todo: [
-        ...(advice === null ? [] : [{ text: advice }]),
-        todo('What is known of repositories on that knot', 'whorl', 'repos', 'list'),
+        ...(advice === null ? [] : [{ text: advice.text }]),
+        ...(advice?.repo ? [todo('An operator may pin it', 'whorl', 'repos', 'pin', trigger.knot, advice.repo)] : []),
       ],
       person: true,
     });
@@ -77,15 +77,14 @@ function* triggerWaits({ id, now, books, advice }: WhyFacts): Generator<Wait> {
 
 function unknown({ knot }: Books): Wait {
   const read = !knot
-    ? 'That knot is not read: no repository on it is served, or no process reads it yet.'
+    ? 'none has come in'
     : !knot.read
-      ? 'Nobody reads that knot now: see that a role ingest runs.'
-      : `That knot is read${knot.upTo ? `, up to ${knot.upTo.toISOString()}` : ''}.`;
-  return wait('unknown', 'an event of that name: none has come in', {
+      ? 'none has come in, and nobody reads that knot now: see that a role ingest runs'
+      : `none has come in${knot.upTo ? `, and its knot is read up to ${knot.upTo.toISOString()}` : ''}`;
+  return wait('unknown', `an event of that name: ${read}`, {
     todo: [
-      { text: read },
       todo('Check the name, and that its repository is served', 'whorl', 'repos', 'list'),
-      todo('See what came in from there and was none', 'whorl', 'frames'),
+      todo('See what came in that was none', 'whorl', 'frames'),
     ],
     person: true,
   });

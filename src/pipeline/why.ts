@@ -26,6 +26,7 @@ export type Fate =
   | 'before-choice'
   | 'nothing-to-run'
   | 'author'
+  | 'superseded'
   | 'cancelled'
   | 'red'
   | 'green'
@@ -87,7 +88,9 @@ const nothing = (foreign: boolean): { cause: Fate; sentence: string } =>
 
 function fateOf(jobs: readonly JobFact[]): Fate {
   if (jobs.some(({ refusal }) => refusal !== null)) return 'author';
-  if (jobs.some(({ status }) => status === 'cancelled')) return 'cancelled';
+  const cancelled = jobs.filter(({ status }) => status === 'cancelled');
+  if (cancelled.some(({ error }) => error?.startsWith('Superseded by '))) return 'superseded';
+  if (cancelled.length > 0) return 'cancelled';
   return jobs.every(({ status }) => status === 'success') ? 'green' : 'red';
 }
 

@@ -51,7 +51,7 @@ export async function timeline(sql: Sql, id: PipelineId): Promise<{ now: Date; b
     statusesOf(sql, id),
     deliveriesOf(sql, id),
     sql<CommandFact[]>`
-        select id, kind, job, by, state, result, received_at as "receivedAt", due_at as "dueAt",
+        select id, kind, job, by, reason, state, result, received_at as "receivedAt", due_at as "dueAt",
           settled_at as "settledAt", tries
         from commands where pipeline = ${id} and kind <> 'watch' order by seq`,
     sql<Books['reopenings']>`

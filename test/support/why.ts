@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { inject } from 'vitest';
-import { addCommands, run } from '../../src/cli/index.ts';
+import { run } from '../../src/cli/shell.ts';
+import { whyCommand } from '../../src/cli/why.ts';
 import type { Wait } from '../../src/pipeline/wait.ts';
 import type { Spindle } from './spindle.ts';
 import { until } from './until.ts';
@@ -41,7 +42,7 @@ export async function askWhy(whorl: Spindle, words: string[], env: Record<string
     print: (line: string) => void out?.push(line),
     complain: (line: string) => void err?.push(line),
   };
-  const code = await run(addCommands(new Command('whorl'), shell), ['why', ...words], shell);
+  const code = await run(new Command('whorl').addCommand(whyCommand(shell)), ['why', ...words], shell);
   return { code, out: (out ?? []).join('\n'), err: (err ?? []).join('\n') };
 }
 

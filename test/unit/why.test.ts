@@ -1,0 +1,402 @@
+import { describe, expect, test } from 'vitest';
+import { details } from '../../src/pipeline/details.ts';
+import { bind, hear, newJob } from '../../src/pipeline/job.ts';
+import { lasting } from '../../src/pipeline/lasting.ts';
+import { commandLine, todo, wait } from '../../src/pipeline/wait.ts';
+import { type JobState, waitsOf } from '../../src/pipeline/waits.ts';
+import { explain } from '../../src/pipeline/why.ts';
+import type { ActivityFact, Books, Engine, JobFact, WhyFacts, WorkflowFact } from '../../src/pipeline/why-facts.ts';
+
+const id = 'pipeline/knot.example/3lwz7gq5vks22';
+const now = new Date('2026-03-01T12:00:00Z');
+const ago = (ms: number): Date => new Date(now.getTime() - ms);
+const hence = (ms: number): Date => new Date(now.getTime() + ms);
+
+const job: JobFact = {
+  name: 'ci.yml',
+  provider: 'buildkite',
+  refusal: null,
+  attempt: 1,
+  epoch: 0,
+  status: 'pending',
+  error: null,
+  exitCode: null,
+  parked: null,
+  note: null,
+  ends: {},
+  build: null,
+  url: null,
+};
+
+const books: Books = {
+  trigger: {
+    knot: 'knot.example',
+    state: 'started',
+    reason: null,
+    eventAt: ago(61_000),
+    receivedAt: ago(60_000),
+    settledAt: ago(59_000),
+    dueAt: ago(60_000),
+    holdUntil: null,
+    tries: 0,
+    body: null,
+  },
+  pipeline: {
+    knot: 'knot.example',
+    rkey: '3lwz7gq5vks22',
+    did: 'did:plc:x',
+    repo: 'site',
+    kind: 'push',
+    commit: 'c0ffee',
+    branch: 'main',
+    title: 'push main @ c0ffee',
+    createdAt: ago(59_500),
+  },
+  jobs: [job],
+  attempts: [],
+  posts: [],
+  statuses: [],
+  deliveries: [],
+  commands: [],
+  reopenings: [],
+  slots: [],
+  setAside: [],
+  dispatched: true,
+  knot: undefined,
+};
+
+const workflow: WorkflowFact = {
+  status: 'RUNNING',
+  runId: 'r',
+  startedAt: ago(59_000),
+  closedAt: null,
+  task: null,
+  activities: [],
+  workerSeen: ago(2_000),
+  queue: 'whorl',
+  waits: [],
+};
+
+const activity: ActivityFact = {
+  id: 'create:ci.yml',
+  attempt: 3,
+  running: false,
+  paused: null,
+  failure: null,
+  scheduledAt: ago(30_000),
+  nextAt: null,
+};
+
+const facts = (
+  some: Partial<Books>,
+  flow: Partial<WorkflowFact> | null = {},
+  more: Partial<WhyFacts> = {},
+): WhyFacts => ({
+  id,
+  now,
+  books: { ...books, ...some },
+  engine: {
+    asked: true,
+    answers: true,
+    server: 'temporal:7233',
+    workflow: flow && { ...workflow, ...flow },
+  },
+  advice: null,
+  parkLimit: 3_600_000,
+  ...more,
+});
+
+const failing = (type: string, message: string): ActivityFact => ({
+  ...activity,
+  failure: { type, message, at: ago(10_000) },
+  nextAt: hence(20_000),
+});
+
+describe('the cause that is told first', () => {
+  const away: Engine = { asked: true, answers: false, server: 'temporal:7233', why: 'ECONNREFUSED' };
+  test.each<[string, WhyFacts, { cause: string; standing: string; sentence: RegExp }]>([
+    [
+      'workflow code that fails',
+      facts({}, { task: { attempt: 4, started: false, since: ago(1_000), failure: 'Nondeterminism: no such timer' } }),
+      { cause: 'workflow-failing', standing: 'needs a person', sentence: /Nondeterminism: no such timer\.$/ },
+    ],
+    [
+      'a task that nobody takes although a worker was seen',
+      facts({}, { task: { attempt: 1, started: false, since: ago(20_000), failure: null }, waits: null }),
+      { cause: 'no-worker', standing: 'needs a person', sentence: /task queue whorl \(one did last 2 s ago\)/ },
+    ],
+    [
+      'an activity that nobody takes',
+      facts({}, { activities: [activity] }),
+      { cause: 'no-worker', standing: 'needs a person', sentence: /none takes work/ },
+    ],
+    [
+      'a worker that was last seen long ago',
+      facts({}, { workerSeen: ago(120_000) }),
+      { cause: 'no-worker', standing: 'needs a person', sentence: /one did last 120 s ago/ },
+    ],
+    [
+      'a slot of the rate budget',
+      facts({}, { activities: [failing('RateLimited', 'the next slot comes later')] }),
+      { cause: 'rate-limited', standing: 'going on', sentence: /the CI to make its build: the next slot comes later/ },
+    ],
+    [
+      'statuses that cannot be stored',
+      facts({}, { activities: [{ ...failing('Transient', 'The database is not available'), id: 'publish:0.3' }] }),
+      { cause: 'failing', standing: 'going on', sentence: /^It waits for its statuses to be stored: The database/ },
+    ],
+    [
+      'a workflow that Temporal does not know',
+      facts({}, null),
+      { cause: 'workflow-ended', standing: 'needs a person', sentence: /Temporal does not know its workflow/ },
+    ],
+    [
+      'Temporal away, before what the rows tell of a lost answer',
+      facts(
+        {
+          posts: [
+            {
+              job: 'ci.yml',
+              attempt: 1,
+              postedAt: ago(30_000),
+              outcome: 'unknown',
+              looks: 2,
+              lookedAt: ago(5_000),
+              build: null,
+              number: null,
+              url: null,
+              extraSince: null,
+              cancelledAt: null,
+            },
+          ],
+        },
+        {},
+        { engine: away },
+      ),
+      { cause: 'temporal-away', standing: 'needs a person', sentence: /ECONNREFUSED/ },
+    ],
+    [
+      'Temporal away after the end',
+      facts({ jobs: [{ ...job, status: 'success' }] }, {}, { engine: away }),
+      { cause: 'green', standing: 'ended', sentence: /ci\.yml success\.$/ },
+    ],
+    [
+      'nobody to ask about Temporal',
+      facts(
+        { jobs: [{ ...job, status: 'running', build: 'b1' }] },
+        {},
+        { engine: { asked: false, why: 'nobody knows' } },
+      ),
+      { cause: 'running', standing: 'going on', sentence: /the CI to end build b1/ },
+    ],
+    [
+      'what is still to be sent once more does not change the end',
+      facts({ jobs: [{ ...job, status: 'failed', exitCode: 3 }] }, { waits: [wait('resend', 'the time to send')] }),
+      { cause: 'red', standing: 'ended', sentence: /ci\.yml failed: exit code 3\.$/ },
+    ],
+    [
+      'a withheld status that nobody releases',
+      facts({
+        jobs: [{ ...job, status: 'success' }],
+        statuses: [
+          {
+            job: 'ci.yml',
+            attempt: 1,
+            epoch: 0,
+            status: 'success',
+            error: null,
+            createdAt: ago(60_000),
+            shownAt: null,
+            state: 'due',
+            resend: false,
+          },
+        ],
+      }),
+      { cause: 'withheld', standing: 'needs a person', sentence: /its status success/ },
+    ],
+  ])('is %s', (_what, given, { cause, standing, sentence }) => {
+    const why = explain(given);
+    expect(why).toMatchObject({ cause, standing });
+    expect(why.sentence).toMatch(sentence);
+  });
+});
+
+test('what follows a lost Temporal is what the rows tell', () => {
+  const parked = { ...job, parked: 'Forbidden', error: 'Waiting for the operator (create): No scope.' };
+  const { waits } = explain(
+    facts({ jobs: [parked] }, {}, { engine: { asked: true, answers: false, server: 't', why: 'x' } }),
+  );
+  expect(waits.map(({ cause, what }) => [cause, what])).toEqual([
+    ['temporal-away', 'Temporal (t), which does not answer: x'],
+    ['parked', 'the operator (Forbidden at create): No scope.'],
+  ]);
+});
+
+test('an activity is of the job that its id names, also when names look alike', () => {
+  const jobs = ['a', 'a:1', 'a#2', 'b'].map((name) => ({ ...job, name }));
+  const of = (name: string) =>
+    explain(facts({ jobs }, { activities: [{ ...failing('Transient', 'x'), id: name }] })).waits.map((one) => one.job);
+  expect(of('create:a')).toEqual(['a']);
+  expect(of('create:a:1')).toEqual(['a:1']);
+  expect(of('create:a#2')).toEqual(['a#2']);
+  expect(of('create:a#3')).toEqual(['a']);
+  expect(of('sweep:b:0')).toEqual(['b']);
+  expect(of('read:0.1')).toEqual([null]);
+});
+
+test('the end at the CI is never told before the build was known, though its clock tells whole seconds', () => {
+  const attempt = {
+    job: 'ci.yml',
+    attempt: 1,
+    command: null,
+    adoptedFrom: null,
+    build: 'b1',
+    createdAt: ago(9_000),
+    boundAt: ago(8_400),
+    cancelAskedAt: null,
+    learnt: 'read' as const,
+    endedAt: ago(8_000),
+  };
+  const ended = {
+    ...job,
+    status: 'success' as const,
+    build: 'b1',
+    ends: { b1: { status: 'success' as const, at: ago(9_000).getTime() } },
+  };
+  const { steps } = explain(facts({ jobs: [ended], attempts: [attempt] }));
+  expect(steps.find(({ what }) => what === 'ended at the CI: success')?.at).toBe(ago(8_400).getTime());
+});
+
+describe('what the workflow says of itself', () => {
+  const run: JobState = {
+    name: 'ci.yml',
+    job: newJob(),
+    parked: null,
+    creating: 1,
+    stopping: null,
+    doubts: [],
+    held: {},
+    owed: null,
+    heardAt: 1_000,
+    quiet: 2_000,
+    startedAt: 500,
+  };
+  const state = (some: Partial<JobState>, more = {}) =>
+    waitsOf({
+      id,
+      durations: { deadline: 100_000, parkLimit: 50_000, resend: 45_000 },
+      runs: [{ ...run, ...some }],
+      firstShown: 1_000,
+      resent: true,
+      expecting: null,
+      unpublished: [],
+      unlogged: [],
+      ...more,
+    });
+  const ci = { epoch: 0, by: 'ci' as const };
+  const bound = bind(newJob(), 1, 'b1');
+  const ended = hear(bound, 'b1', { ...ci, status: 'success', at: 900 });
+
+  test.each<[string, ReturnType<typeof waitsOf>, object[]]>([
+    ['a create', state({}), [{ cause: 'create', since: 500, limit: { at: 100_500 } }]],
+    ['a build that waits', state({ job: bound }), [{ cause: 'starting', since: 1_000, next: { at: 3_000 } }]],
+    [
+      'a build that runs',
+      state({ job: hear(bound, 'b1', { ...ci, status: 'running', at: 0 }) }),
+      [{ cause: 'running', next: { at: 3_000 }, limit: { at: 100_500 } }],
+    ],
+    [
+      'a failure that only a read explains',
+      state({ job: bound, held: { b1: { until: 7_000 } } }),
+      [{ cause: 'unexplained', limit: { at: 7_000 } }],
+    ],
+    [
+      'a person',
+      state({ parked: { step: 'create', cause: 'Forbidden', message: 'No.', since: 2_000 } }),
+      [{ cause: 'parked', since: 2_000, limit: { at: 52_000 }, person: true }],
+    ],
+    [
+      'the CI to stop a build',
+      state({ job: bound, stopping: { attempt: 1, why: 'cancel', by: 'ada' } }),
+      [{ cause: 'cancelling', what: 'the CI to stop the build, asked for by ada' }],
+    ],
+    ['nothing after the end', state({ job: ended }), []],
+    [
+      'a read that is owed',
+      state({ job: ended, owed: { at: 9_000, since: 4_000 } }),
+      [{ cause: 'owed-read', next: { at: 9_000 } }],
+    ],
+    [
+      'builds that may surface',
+      state({ job: ended, doubts: [{ attempt: 1, due: [8_000] }] }),
+      [{ cause: 'doubt', next: { at: 8_000 } }],
+    ],
+    ['the resend', state({ job: ended }, { resent: false }), [{ cause: 'resend', next: { at: 46_000 } }]],
+    ['its log', state({ job: ended }, { unlogged: ['ci.yml'] }), [{ cause: 'log', job: 'ci.yml' }]],
+    ['its status', state({ job: ended }, { unpublished: ['ci.yml'] }), [{ cause: 'publishing', job: 'ci.yml' }]],
+    [
+      'the word that opened it',
+      state({ job: ended }, { expecting: 6_000 }),
+      [{ cause: 'reopened', limit: { at: 6_000 } }],
+    ],
+  ])('%s', (_what, waits, wanted) => {
+    expect(waits).toMatchObject(wanted);
+    expect(waits).toHaveLength(wanted.length);
+  });
+});
+
+describe('the details in the Temporal UI', () => {
+  const row = { job: 'ci.yml', attempt: 1, status: 'pending', build: null, why: '' };
+
+  test('stay small, however many jobs there are and however long what they say is', () => {
+    const rows = Array.from({ length: 2_000 }, (_, n) => ({ ...row, job: `${n}.yml`, why: '字'.repeat(2_000) }));
+    const waits = rows.map((one) => wait('parked', '|'.repeat(3_000), { job: one.job, person: true }));
+    const text = details(id, rows, waits);
+    expect(Buffer.byteLength(text)).toBeLessThan(16 * 1024);
+    expect(text).toMatch(/… and \d+ more \|/);
+    expect(text).toMatch(/- … and \d+ more/);
+    expect(text).toContain(`\`whorl why ${id}\``);
+  });
+
+  test('tell what needs a person first', () => {
+    const text = details(
+      id,
+      [row],
+      [wait('running', 'the CI', { job: 'a' }), wait('parked', 'somebody', { job: 'b', person: true })],
+    );
+    expect(text.indexOf('**b**')).toBeLessThan(text.indexOf('**a**'));
+  });
+
+  test('are inert, whatever strangers wrote', () => {
+    const nasty = '[x](https://evil.example) <img src=x> ![a](b) `code` | \u202e www.evil.example\n# head';
+    const waits = [
+      wait('parked', nasty, { job: nasty, todo: [todo(nasty, 'whorl', 'retry', id, nasty)], person: true }),
+    ];
+    const text = details(`pipeline/k/${nasty}`, [{ ...row, job: nasty, why: nasty, build: nasty }], waits);
+    expect(text).not.toMatch(
+      /(?<!\\)\[x|(?<!\\)<img|(?<!\\)!\\?\[a|https:\/\/evil|www\.evil|\u202e|\n# head|(?<!\\)`code/,
+    );
+  });
+});
+
+test('a command can be copied, or is not given at all', () => {
+  expect(commandLine('whorl', 'retry', id, 'ci.yml')).toBe(`whorl retry ${id} ci.yml`);
+  expect(commandLine('whorl', 'retry', "it's; rm -rf ~")).toBe(`whorl retry 'it'\\''s; rm -rf ~'`);
+  expect(commandLine('temporal', '--activity-id', 'create:ci.yml#2')).toBe("temporal --activity-id 'create:ci.yml#2'");
+  expect(commandLine('whorl', 'retry', 'a\u202eb')).toBeUndefined();
+  expect(commandLine('whorl', 'retry', '')).toBeUndefined();
+  expect(commandLine('whorl', 'retry', '--all=x')).toBe("whorl retry '--all=x'");
+  expect(todo('Then', 'whorl', 'a\nb')).toEqual({ text: 'Then' });
+});
+
+test.each([
+  [0, '0 ms'],
+  [999, '999 ms'],
+  [4_230, '4.2 s'],
+  [60_000, '1 min'],
+  [123_456, '2 min 3 s'],
+  [7_380_000, '2 h 3 min'],
+  [262_800_000, '3 d 1 h'],
+])('%i ms is %s', (ms, text) => {
+  expect(lasting(ms)).toBe(text);
+});
