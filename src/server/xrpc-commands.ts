@@ -22,7 +22,10 @@ export interface CommandDeps {
  * the answer means that they are durable. What has nothing to act upon is answered in the same way, as stock spindles do.
  */
 export function commandProcedures(deps: CommandDeps): Record<string, Procedure> {
-  const cancel: Procedure = async (caller, input) => void (await ask(deps, 'cancel', caller, readAsked(input)));
+  const cancel: Procedure = async (caller, input) => {
+    await ask(deps, 'cancel', caller, readAsked(input));
+    return undefined;
+  };
   return {
     'sh.tangled.pipeline.cancelPipeline': cancel,
     'sh.tangled.ci.pipeline.cancelPipeline': cancel,
