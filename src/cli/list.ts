@@ -59,12 +59,10 @@ const nothing = (options: Options): string =>
     : 'There is no pipeline yet: `whorl repos list` shows what is served, and `whorl knots` what is read.';
 
 /** What `--json` prints of one: a promise to scripts. */
-export const asData = ({ id, place: _, state, jobs, createdAt, ...about }: ListedPipeline) => ({
+const asData = ({ id, place, ...about }: ListedPipeline) => ({
   pipeline: id,
   ...about,
-  createdAt,
-  state,
-  jobs,
+  cursor: cursorOf({ id, place }),
 });
 
 /** Pipelines as a table with a head, as wide as the terminal. */

@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ListedPipeline, PipelineFilter } from '../store/pipeline-list.ts';
 import { usageError } from './errors.ts';
 import { readWhen, whenForm } from './when.ts';
@@ -61,7 +61,7 @@ function readRepo(text: string): { did?: string; repo?: string } {
 }
 
 /** A place in the list, as a word that nobody needs to understand. */
-export const cursorOf = ({ place, id }: ListedPipeline): string =>
+export const cursorOf = ({ place, id }: Pick<ListedPipeline, 'place' | 'id'>): string =>
   Buffer.from(JSON.stringify([place, id])).toString('base64url');
 
 export function readCursor(text: string): { place: string; id: string } {
