@@ -5,9 +5,10 @@ import { httpUrl } from '../config/forms.ts';
 import type { DatabasePlace, Examined, Group, State } from '../doctor/index.ts';
 import { groups, requestsOfCi } from '../doctor/groups.ts';
 import { type Database, openDatabase } from '../store/db.ts';
+import { type Colour, coloured } from './colours.ts';
 import { locate } from './database.ts';
 import { CommandError, usageError } from './errors.ts';
-import { helped } from './help.ts';
+import { notes } from './help.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain } from './text.ts';
 
@@ -21,23 +22,27 @@ interface Options {
 
 /** `whorl doctor`: looks at everything that this spindle lives on, and says what to do about what is wrong. */
 export function doctorCommand(shell: Shell = ownShell): Command {
-  const command = new Command('doctor')
+  return new Command('doctor')
     .description('look at everything that this spindle lives on, and say what to do about what is wrong')
     .addOption(new Option('--only <group...>', 'look at these only').choices(groups))
     .addOption(
       new Option('--timeout <duration>', 'how long each check may take').argParser(readTimeout).default(10_000, '10s'),
     )
     .option('--url <url>', 'where the public face is, if not at https://<WHORL_HOSTNAME>', readUrl)
-    .option('--json', 'as JSON');
-  return helped(command, {
-    about:
-      'It asks each service itself, all at once, and changes nothing. Run it where Whorl runs, with its configuration: ' +
-      `what it cannot reach, Whorl cannot reach. Of the CI it makes ${requestsOfCi} requests. The address of webhooks gets a ` +
-      'request that nobody signed, and a signed ping for each secret, of which nothing is kept. ' +
-      'Marks: ✓ as it should be, ! works but look at it, ✗ broken, - could not be judged.',
-    exit: 'The exit code is 0 when nothing is broken, and 1 when something is.',
-    examples: ['whorl doctor', 'whorl doctor --only database temporal', 'whorl doctor --json --timeout 3s'],
-  }).action((options: Options) => doctor(shell, options));
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      notes({
+        about:
+          'It asks each service itself, all at once, and changes nothing. Run it where Whorl runs, with its configuration: ' +
+          `what it cannot reach, Whorl cannot reach. Of the CI it makes ${requestsOfCi} requests. The address of webhooks ` +
+          'gets a request that nobody signed, and a signed ping for each secret, of which nothing is kept. ' +
+          'Marks: ✓ as it should be, ! works but look at it, ✗ broken, - could not be judged.',
+        exit: 'The exit code is 0 when nothing is broken, and 1 when something is.',
+        examples: ['whorl doctor', 'whorl doctor --only database temporal', 'whorl doctor --json --timeout 3s'],
+      }),
+    )
+    .action((options: Options) => doctor(shell, options));
 }
 
 async function doctor(shell: Shell, options: Options): Promise<void> {
@@ -79,19 +84,19 @@ const asData = (found: readonly Examined[]) => ({
   })),
 });
 
-const marks: Record<State, { mark: string; colour: number }> = {
-  ok: { mark: '✓', colour: 32 },
-  warn: { mark: '!', colour: 33 },
-  fail: { mark: '✗', colour: 31 },
-  skipped: { mark: '-', colour: 2 },
+const marks: Record<State, { mark: string; colour: Colour }> = {
+  ok: { mark: '✓', colour: 'green' },
+  warn: { mark: '!', colour: 'yellow' },
+  fail: { mark: '✗', colour: 'red' },
+  skipped: { mark: '-', colour: 'grey' },
 };
 
 function* asText(found: readonly Examined[], colours: boolean): Generator<string> {
-  const painted = (colour: number, text: string): string => (colours ? `\u001b[${colour}m${text}\u001b[0m` : text);
+  const painted = (colour: Colour, text: string): string => (colours ? coloured(text, colour) : text);
   const width = Math.min(32, Math.max(...found.map(({ name }) => plain(name).length)));
   let group: Group | undefined;
   for (const each of found) {
-    if (each.group !== group) yield painted(1, `${group === undefined ? '' : '\n'}${each.group}`);
+    if (each.group !== group) yield `${group === undefined ? '' : '\n'}${painted('bold', each.group)}`;
     group = each.group;
     const { mark, colour } = marks[each.state];
     yield `  ${painted(colour, mark)} ${plain(each.name).padEnd(width)}  ${plain(each.found)}`;

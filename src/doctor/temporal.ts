@@ -43,7 +43,7 @@ export function temporalChecks(
     return { checks: [checkWith(nowhere, 'reachable', '', nowhere)], temporal: nowhere, close: async () => {} };
   }
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: given(env) });
-  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: timeoutMs });
+  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: timeoutMs * 0.8 });
   const server = `${connectionOptions.address ?? 'localhost:7233'}, namespace ${namespace}`;
   const link = { connection, namespace, server };
 

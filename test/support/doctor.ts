@@ -7,7 +7,13 @@ import { inject } from 'vitest';
 
 export interface Report {
   ok: boolean;
-  checks: { group: string; name: string; state: 'ok' | 'warn' | 'fail' | 'skipped'; found: string; advice: string | null }[];
+  checks: {
+    group: string;
+    name: string;
+    state: 'ok' | 'warn' | 'fail' | 'skipped';
+    found: string;
+    advice: string | null;
+  }[];
 }
 
 export interface Told {
@@ -27,7 +33,10 @@ export async function doctor(env: NodeJS.ProcessEnv, args: readonly string[] = [
 }
 
 /** The same as data. */
-export async function examined(env: NodeJS.ProcessEnv, args: readonly string[] = []): Promise<Told & { report: Report }> {
+export async function examined(
+  env: NodeJS.ProcessEnv,
+  args: readonly string[] = [],
+): Promise<Told & { report: Report }> {
   const told = await doctor(env, [...args, '--json']);
   return { ...told, report: JSON.parse(told.out) as Report };
 }
@@ -54,3 +63,11 @@ export const environmentOf = ({ config, databaseUrl, ci }: Spindle): NodeJS.Proc
   TEMPORAL_ADDRESS: inject('temporalAddress'),
   TEMPORAL_NAMESPACE: inject('temporalNamespace'),
 });
+
+/** What was found under `group: name`, at its worst. */
+export function finding({ checks }: Report, called: string): Report['checks'][number] {
+  const found = checks.filter(({ group, name, state }) => `${group}: ${name}` === called && state !== 'ok');
+  const [worst] = found;
+  if (!worst) throw new Error(`${called} is not what was found`);
+  return worst;
+}
