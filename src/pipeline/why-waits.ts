@@ -2,7 +2,7 @@ import { isEnd } from './status.ts';
 import { type Cause, todo, type Wait, wait } from './wait.ts';
 import { parkedWait } from './waits.ts';
 import { engineWaits } from './why-engine.ts';
-import type { Books, WhyFacts } from './why-facts.ts';
+import type { Books, JobFact, WhyFacts } from './why-facts.ts';
 
 /** A row may be due for so long before that means something. */
 const patienceMs = 5_000;
@@ -102,10 +102,8 @@ function* jobWaits(facts: WhyFacts): Generator<Wait> {
   const { id, books, parkLimit } = facts;
   const shown = (job: string) => books.statuses.findLast((one) => one.job === job && !one.resend);
   for (const job of books.jobs) {
-    const { name, attempt, status, error, parked, build, refusal } = job;
+    const { name, status, error, parked, build, refusal } = job;
     if (refusal !== null || (status !== null && isEnd(status)) || books.trigger?.state === 'new') continue;
-    const posts = books.posts.filter((post) => post.job === name && post.attempt === attempt);
-    const lost = posts.find(({ outcome }) => outcome === 'unknown');
     const since = shown(name)?.createdAt.getTime() ?? null;
     if (parked !== null) {
       const message = (error ?? '').replace(/^Waiting for the operator \((\w+)\): /, '');
@@ -117,17 +115,30 @@ function* jobWaits(facts: WhyFacts): Generator<Wait> {
         `the CI to ${status === 'running' ? 'end' : 'start'} build ${build}`,
         { job: name, since },
       );
-    } else if (lost) {
-      yield wait(
-        'answer-lost',
-        `the build of a POST that had no answer${lost.looks > 0 ? `, after ${lost.looks} searches in vain` : ''}`,
-        {
-          job: name,
-          since: lost.postedAt.getTime(),
-        },
-      );
-    } else yield wait('create', 'the CI to make its build', { job: name, since });
+    } else yield createWait(facts, job, since);
   }
+}
+
+/** An answer takes no longer than this. */
+const answerMs = 60_000;
+
+/** It has no build yet: its turn at the CI is still to come, or a POST has no answer, or nothing is known. */
+function createWait({ id, now, books }: WhyFacts, { name, attempt }: JobFact, since: number | null): Wait {
+  const slot = books.slots.find(({ key }) => key === `create/${id}/${name}/${attempt}`);
+  if (slot)
+    return wait('rate-limited', 'its turn in the rate budget of the CI', {
+      job: name,
+      since,
+      next: { at: slot.at.getTime(), what: 'the CI is asked' },
+    });
+  const lost = books.posts.find((post) => post.job === name && post.attempt === attempt && post.outcome === 'unknown');
+  if (!lost || (lost.looks === 0 && now.getTime() - lost.postedAt.getTime() < answerMs))
+    return wait('create', 'the CI to make its build', { job: name, since });
+  const searched = lost.looks === 0 ? '' : `; ${lost.looks} ${lost.looks === 1 ? 'search' : 'searches'} found nothing`;
+  return wait('answer-lost', `the build of a POST that had no answer${searched}`, {
+    job: name,
+    since: lost.postedAt.getTime(),
+  });
 }
 
 function* rowWaits({ now, books }: WhyFacts): Generator<Wait> {
@@ -157,7 +168,10 @@ function* rowWaits({ now, books }: WhyFacts): Generator<Wait> {
     });
   }
   const waiting = books.deliveries.find(({ state }) => state === 'new');
-  if (waiting)
+  if (!waiting) return;
+  if (!books.dispatched && now.getTime() - waiting.dueAt.getTime() > patienceMs)
+    yield notDispatched(waiting.receivedAt.getTime(), 'its webhooks');
+  else
     yield wait(
       'delivery',
       `a webhook to be carried on (${waiting.event})${waiting.reason === null ? '' : `: ${waiting.reason}`}`,

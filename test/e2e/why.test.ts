@@ -547,6 +547,20 @@ describe('whorl why', () => {
   });
 });
 
+test('what fits several pipelines is answered for each, and what is no name is refused', async () => {
+  const whorl = await spindle({ roles: ['ingest', 'server'] });
+  const sha = newSha();
+  const both = [whorl.push(files, { newSha: sha }), whorl.push(files, { newSha: sha, kind: 'manual' })];
+  await until('both are planned', async () => (await whorl.sql`select from pipelines`).length === 2);
+  const { out, code } = await askWhy(whorl, [sha, '--json']);
+  const { asked, answers } = JSON.parse(out) as { asked: string; answers: { pipeline: string }[] };
+  expect(asked).toBe(sha);
+  expect(answers.map(({ pipeline }) => pipeline).toSorted()).toEqual(both.map(({ id }) => id).toSorted());
+  expect(code).toBe(1);
+  for (const words of [['a/b/c/d'], ['a/b', 'c'], ['']])
+    expect(await askWhy(whorl, words)).toMatchObject({ code: 2, out: '' });
+});
+
 /** What the Temporal UI shows as the current details of a workflow. */
 const detailsOf = async ({ handle }: Pushed): Promise<string> =>
   (await handle.query<{ currentDetails?: string }>('__temporal_workflow_metadata')).currentDetails ?? '';

@@ -15,6 +15,7 @@ import { withFreePorts } from '../../src/embedded/ports.ts';
 import { startPostgres } from '../../src/embedded/postgres.ts';
 import { StartError, supervise } from '../../src/embedded/supervise.ts';
 import { findTemporal } from '../../src/embedded/temporal-binary.mjs';
+import { temporalFile } from '../../src/embedded/temporal-file.ts';
 import { startTemporal } from '../../src/embedded/temporal.ts';
 import { unreachable } from '../../src/embedded/users.ts';
 
@@ -182,10 +183,13 @@ describe('an embedded Temporal', () => {
     const dbFile = path.join(await temporaryDir(), 'temporal.db');
     const workflowId = randomUUID();
     const first = await started(startTemporal({ dbFile }));
+    const told = temporalFile(path.dirname(dbFile));
+    expect(await readFile(told, 'utf8')).toBe(`${first.address}\n`);
     const before = await Connection.connect({ address: first.address });
     await new Client({ connection: before }).workflow.start('nobodyRunsThis', { workflowId, taskQueue: 'none' });
     await before.close();
     await first.stop();
+    await expect(readFile(told, 'utf8')).rejects.toThrow('ENOENT');
     const second = await started(startTemporal({ dbFile, ui: true }));
     const after = await Connection.connect({ address: second.address });
     undo.push(() => after.close());

@@ -112,6 +112,20 @@ const failing = (type: string, message: string): ActivityFact => ({
   nextAt: hence(20_000),
 });
 
+const post = {
+  job: 'ci.yml',
+  attempt: 1,
+  postedAt: ago(30_000),
+  outcome: 'unknown' as const,
+  looks: 2,
+  lookedAt: ago(5_000),
+  build: null,
+  number: null,
+  url: null,
+  extraSince: null,
+  cancelledAt: null,
+};
+
 describe('the cause that is told first', () => {
   const away: Engine = { asked: true, answers: false, server: 'temporal:7233', why: 'ECONNREFUSED' };
   test.each<[string, WhyFacts, { cause: string; standing: string; sentence: RegExp }]>([
@@ -154,21 +168,7 @@ describe('the cause that is told first', () => {
       'Temporal away, before what the rows tell of a lost answer',
       facts(
         {
-          posts: [
-            {
-              job: 'ci.yml',
-              attempt: 1,
-              postedAt: ago(30_000),
-              outcome: 'unknown',
-              looks: 2,
-              lookedAt: ago(5_000),
-              build: null,
-              number: null,
-              url: null,
-              extraSince: null,
-              cancelledAt: null,
-            },
-          ],
+          posts: [post],
         },
         {},
         { engine: away },
@@ -229,6 +229,49 @@ test('what follows a lost Temporal is what the rows tell', () => {
   expect(waits.map(({ cause, what }) => [cause, what])).toEqual([
     ['temporal-away', 'Temporal (t), which does not answer: x'],
     ['parked', 'the operator (Forbidden at create): No scope.'],
+  ]);
+});
+
+test.each<[string, Partial<Books>, object]>([
+  [
+    'a turn that is still to come',
+    { slots: [{ key: `create/${id}/ci.yml/1`, at: hence(9_000) }] },
+    { cause: 'rate-limited', next: { at: hence(9_000).getTime() } },
+  ],
+  ['a POST under way', { posts: [{ ...post, looks: 0 }] }, { cause: 'create' }],
+  [
+    'a POST that had no answer',
+    { posts: [{ ...post, looks: 0, postedAt: ago(90_000) }] },
+    { cause: 'answer-lost', since: ago(90_000).getTime() },
+  ],
+  [
+    'searches in vain',
+    { posts: [post] },
+    { cause: 'answer-lost', what: 'the build of a POST that had no answer; 2 searches found nothing' },
+  ],
+  ['a build that runs', { jobs: [{ ...job, status: 'running', build: 'b1' }] }, { cause: 'running' }],
+])('without the workflow, its rows tell of %s', (_what, some, wanted) => {
+  const { waits } = explain(facts(some, { waits: null }));
+  expect(waits).toMatchObject([wanted]);
+});
+
+test('a webhook that nobody carries on is told as such', () => {
+  const delivery = {
+    event: 'build.finished',
+    build: 'b1',
+    job: 'ci.yml',
+    state: 'new' as const,
+    reason: null,
+    receivedAt: ago(60_000),
+    dueAt: ago(60_000),
+    settledAt: null,
+    tries: 0,
+    status: null,
+  };
+  const { cause, sentence } = explain(facts({ deliveries: [delivery], dispatched: false }));
+  expect([cause, sentence]).toEqual([
+    'not-dispatched',
+    'It waits for a process that carries its webhooks to Temporal: none does.',
   ]);
 });
 
