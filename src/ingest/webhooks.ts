@@ -4,6 +4,7 @@ import type { ParseWebhook } from '../providers/provider.ts';
 import type { Sql } from '../store/db.ts';
 import { webhooks } from '../metrics/index.ts';
 import { type Acceptance, acceptDelivery } from '../store/deliveries.ts';
+import { databaseClock } from './database-clock.ts';
 import { within } from './within.ts';
 
 export interface WebhookDeps {
@@ -15,7 +16,8 @@ export interface WebhookDeps {
   deadlineMs?: number;
   /** How many may wait for the database at once; more are turned away at the door. Default 200. */
   waiting?: number;
-  now?: () => number;
+  /** The time by which signatures are judged. Default: the database's, since ours may be wrong. */
+  now?: () => number | Promise<number>;
 }
 
 /** Bodies above this are answered with 413. */
@@ -33,7 +35,7 @@ const said: Record<Acceptance, string> = {
  * 401 says nothing about why; 503 means that nothing is known to be stored, and that it may be sent again.
  */
 export function webhookRoutes(app: FastifyInstance, deps: WebhookDeps): void {
-  const { sql, parsers, log, deadlineMs = 3_000, waiting = 200, now = Date.now } = deps;
+  const { sql, parsers, log, deadlineMs = 3_000, waiting = 200, now = databaseClock(sql).checked } = deps;
   let inFlight = 0;
 
   async function receive(request: FastifyRequest<{ Params: { provider: string } }>, reply: FastifyReply) {
@@ -42,7 +44,13 @@ export function webhookRoutes(app: FastifyInstance, deps: WebhookDeps): void {
     if (!parse) return reply.callNotFound();
 
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-    const result = parse(request.headers, body, now());
+    const time = await within(deadlineMs, Promise.resolve(now())).catch((error: unknown) => {
+      log.warn({ provider, err: error }, 'webhook not stored: the database does not say what time it is');
+      return undefined;
+    });
+    const result = parse(request.headers, body, time ?? Date.now());
+    // What is stored is judged by the right time; what nobody signed may go at once.
+    if (time === undefined && result.kind !== 'refused') return later(reply);
     if (result.kind !== 'delivery') webhooks.inc({ provider, outcome: result.kind });
     if (result.kind === 'refused') {
       log.warn({ provider, status: result.status, bytes: body.length }, `webhook refused: ${result.reason}`);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { signature } from '../../sim/buildkite/index.ts';
 import { httpApp } from '../../src/health/http.ts';
 import { type WebhookDeps, webhookRoutes } from '../../src/ingest/webhooks.ts';
@@ -329,4 +329,23 @@ test.for([
   for (const socket of sockets) socket.destroy();
   server.close();
   await gone.end({ timeout: 0 });
+});
+
+test('the window of a signature is judged by the time of the database, since the clock of a process may be wrong', async () => {
+  const url = await serve({ parsers: parsers('signature') });
+  const body = JSON.stringify({ event: 'ping' });
+  const send = (at: number) =>
+    fetch(url, {
+      method: 'POST',
+      headers: { 'x-buildkite-event': 'ping', 'x-buildkite-signature': signature(secret, Math.floor(at / 1000), body) },
+      body,
+    });
+  const real = Date.now();
+  vi.useFakeTimers({ toFake: ['Date'], now: real - 600_000 });
+  try {
+    expect((await send(real)).status).toBe(200);
+    expect((await send(real - 600_000)).status).toBe(401);
+  } finally {
+    vi.useRealTimers();
+  }
 });
