@@ -77,4 +77,6 @@ export const statementErrors = counter(
 
 export const statuses = counter('whorl_statuses_published_total', 'Statuses that this process put into the outbox.');
 
+export const logSpace = gauge('whorl_logs_space_bytes', 'What all kept logs together may take: WHORL_LOG_SPACE.');
+
 export const buildInfo = gauge('whorl_build_info', 'Always 1; the labels say what runs.', ['version', 'role', 'node']);

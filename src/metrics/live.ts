@@ -1,3 +1,4 @@
+import { statfs } from 'node:fs/promises';
 import { boundedNames } from './bounded.ts';
 import { counter, gauge } from './registry.ts';
 
@@ -67,4 +68,27 @@ export function watchStream(source: string, counts: StreamCounts): () => void {
 export function watchLeases(held: () => readonly string[]): () => void {
   leases.add(held);
   return () => leases.delete(held);
+}
+
+/** Where the embedded services keep their data. */
+let dataDir: string | undefined;
+
+const diskSize = gauge('whorl_disk_size_bytes', 'Size of the disk of the embedded services.');
+const diskFree = gauge('whorl_disk_free_bytes', 'What is free of it.');
+
+/** Shows how full the disk of this folder is. */
+export function watchDisk(dir: string): void {
+  dataDir = dir;
+}
+
+/** Brings the disk's gauges up to date. Call it before a scrape. */
+export async function lookAtDisk(): Promise<void> {
+  const disk = dataDir === undefined ? undefined : await statfs(dataDir).catch(() => undefined);
+  if (!disk) {
+    diskSize.remove();
+    diskFree.remove();
+    return;
+  }
+  diskSize.set(disk.blocks * disk.bsize);
+  diskFree.set(disk.bavail * disk.bsize);
 }

@@ -37,7 +37,7 @@ export const leavingPart =
   (app) =>
     void app.addHook('onRequest', async (request, reply) => {
       if (!isTold()) return;
-      reply.header('connection', 'close');
+      void reply.header('connection', 'close');
       if (request.url.split('?', 1)[0] !== '/readyz') return;
       const detail = 'draining: this process was told to stop; send nothing new here';
       await reply.code(503).send({ ok: false, checks: { process: { ok: false, detail } } });
@@ -50,9 +50,9 @@ export const healthPart =
 
 /** `/metrics` of this process. `more`: what others in it tell of themselves. */
 export const metricsPart =
-  ({ sql }: Pick<RoleDeps, 'sql'>, role: string, more?: () => Promise<string>): Part =>
+  ({ sql, config }: Pick<RoleDeps, 'sql' | 'config'>, role: string, more?: () => Promise<string>): Part =>
   (app) =>
-    metricsRoute(app, { sql, role, more });
+    metricsRoute(app, { sql, role, more, logSpaceBytes: config.logs.spaceBytes });
 
 /** The public face: statuses, logs and identity, and what else is put on the same address. */
 export function publicFace(

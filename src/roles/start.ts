@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { Config } from '../config/index.ts';
 import type { Logger } from '../log.ts';
 import { postgresDir, startPostgres } from '../embedded/postgres.ts';
+import { watchDisk } from '../metrics/live.ts';
 import { type Database, openDatabase } from '../store/db.ts';
 import { checkSchema, migrate } from '../store/migrate.ts';
 import { presentEpoch } from '../store/pipelines.ts';
@@ -135,6 +136,7 @@ async function database(config: Config, log: Logger, parts: Ending, gone: Gone):
   if (url === undefined) {
     const dir = postgresDir(config.database.dir);
     await mkdir(path.dirname(dir), { recursive: true });
+    watchDisk(config.database.dir);
     const postgres = await startPostgres({ dir, log: (line) => log.info(line), onExit: gone });
     parts.service(() => postgres.stop());
     url = postgres.url;
