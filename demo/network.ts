@@ -38,6 +38,8 @@ export async function startNetwork(): Promise<DemoNetwork> {
   const [pds, plc, jetstream] = await Promise.all([startPds(network), startPlc(network), startJetstream(network)]);
   const owner = network.account({ handle: 'owner.test' });
   const member = network.account({ handle: 'alice.test' });
+  // What an appview writes when the owner adds the spindle there.
+  network.create(owner.did, 'sh.tangled.spindle', { $type: 'sh.tangled.spindle' }, host);
   return {
     owner,
     member,

@@ -2,7 +2,7 @@ import { Connection, isGrpcServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { ToolConfig } from '../config/index.ts';
 import { attributeTypeNames, attributeTypes, wantedAttributes } from '../search-attributes.ts';
-import { type Check, checkWith, fail, lasting, type Need, need, ok, Skip, warn, wordsOf } from './check.ts';
+import { type Check, checkWith, fail, lasting, type Need, need, ok, Skip, warn, within, wordsOf } from './check.ts';
 
 /** gRPC's codes, as far as they tell what is wrong. */
 const grpc = { invalid: 3, notFound: 5, denied: 7, unimplemented: 12, unauthenticated: 16 } as const;
@@ -43,21 +43,20 @@ export function temporalChecks(
     return { checks: [checkWith(nowhere, 'reachable', '', nowhere)], temporal: nowhere, close: async () => {} };
   }
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: given(env) });
-  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: timeoutMs * 0.8 });
+  // Once is enough; and what the SDK's own retries are still up to, fails when the connection is closed.
+  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: timeoutMs, interceptors: [] });
   const server = `${connectionOptions.address ?? 'localhost:7233'}, namespace ${namespace}`;
   const link = { connection, namespace, server };
 
   const limitMs = timeoutMs * 0.9;
-  const system = need(() =>
-    connection.withDeadline(Date.now() + limitMs, () => connection.workflowService.getSystemInfo({})),
-  );
+  const system = need(() => calling(connection, limitMs, () => connection.workflowService.getSystemInfo({})));
   const answering = need(async () => {
     await system().catch(() => {
       throw new Skip('Temporal does not answer');
     });
     return link;
   });
-  const described = need(() => describe(link, limitMs));
+  const described = need(() => calling(connection, limitMs, () => describe(link)));
   const temporal = need(async () => {
     await answering();
     await described().catch(() => {
@@ -96,13 +95,15 @@ export function temporalChecks(
   };
 }
 
-async function describe({ connection, namespace }: TemporalLink, ms: number): Promise<Namespace> {
-  const { namespaceInfo, config } = await connection.withDeadline(Date.now() + ms, () =>
-    connection.workflowService.describeNamespace({ namespace }),
-  );
+async function describe({ connection, namespace }: TemporalLink): Promise<Namespace> {
+  const { namespaceInfo, config } = await connection.workflowService.describeNamespace({ namespace });
   const { seconds } = config?.workflowExecutionRetentionTtl ?? {};
   return { state: namespaceInfo?.state ?? 0, retentionMs: Number(seconds ?? 0) * 1_000 };
 }
+
+/** With a deadline for the call, and one for all that comes before it. */
+export const calling = <T>(connection: Connection, ms: number, call: () => Promise<T>): Promise<T> =>
+  within(ms, () => connection.withDeadline(Date.now() + ms * 0.95, call));
 
 function unreachable(error: unknown, server: string) {
   const code = isGrpcServiceError(error) ? error.code : undefined;

@@ -1,7 +1,7 @@
 import type { ToolConfig } from '../config/index.ts';
 import { logQueue } from '../pipeline/ids.ts';
 import { type Check, checkWith, fail, lasting, need, ok, Skip, skipped, warn, type Need } from './check.ts';
-import type { TemporalLink } from './temporal.ts';
+import { calling, type TemporalLink } from './temporal.ts';
 
 /** temporal.api.enums.v1.TaskQueueType */
 const kinds = { workflow: 1, activity: 2 } as const;
@@ -35,7 +35,9 @@ export function workerChecks(temporal: Need<TemporalLink>, { taskQueue }: ToolCo
       { name: taskQueue, kind: kinds.activity },
       { name: logQueue(taskQueue), kind: kinds.activity },
     ];
-    return Promise.all(asked.map(({ name, kind }) => look(link, name, kind, timeoutMs * 0.9)));
+    return Promise.all(
+      asked.map(({ name, kind }) => calling(link.connection, timeoutMs * 0.9, () => look(link, name, kind))),
+    );
   });
   const polled = need(async () => {
     const all = (await queues()).flatMap(({ pollers }) => pollers);
@@ -50,15 +52,13 @@ export function workerChecks(temporal: Need<TemporalLink>, { taskQueue }: ToolCo
   ];
 }
 
-async function look({ connection, namespace }: TemporalLink, name: string, kind: 1 | 2, ms: number): Promise<Queue> {
-  const { pollers, stats } = await connection.withDeadline(Date.now() + ms, () =>
-    connection.workflowService.describeTaskQueue({
-      namespace,
-      taskQueue: { name },
-      taskQueueType: kind,
-      reportStats: true,
-    }),
-  );
+async function look({ connection, namespace }: TemporalLink, name: string, kind: 1 | 2): Promise<Queue> {
+  const { pollers, stats } = await connection.workflowService.describeTaskQueue({
+    namespace,
+    taskQueue: { name },
+    taskQueueType: kind,
+    reportStats: true,
+  });
   const now = Date.now();
   return {
     name,
