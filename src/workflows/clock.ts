@@ -1,4 +1,5 @@
 import { condition } from '@temporalio/workflow';
+import { inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import { currentBuild } from '../pipeline/job.ts';
 import { search, stop, sweep } from './builder.ts';
 import { logAt } from './logs.ts';
@@ -14,26 +15,50 @@ export async function clock(p: Pipeline): Promise<void> {
     if (due === Infinity) {
       await condition(() => p.closing || nextDue(p) < Infinity);
     } else if (due > Date.now()) {
-      await condition(() => p.closing || nextDue(p) < due, due - Date.now(), { summary: 'until something is due' });
+      await condition(() => p.closing || nextDue(p) < due, due - Date.now(), { summary: nextWords(p) });
     }
     if (!p.closing) tick(p, Date.now());
   }
 }
 
-const nextDue = (p: Pipeline): number =>
-  Math.min(
-    !p.resent && !p.resendDue && p.firstShown !== null ? p.firstShown + p.durations.resend : Infinity,
-    p.expecting ?? Infinity,
-    ...p.runs.flatMap((run) => [
-      silenceOf(run),
-      deadlineOf(p, run),
-      run.searchAt ?? Infinity,
-      logAt(p, run),
-      run.owed && !run.wantRead ? run.owed.at : Infinity,
-      ...run.doubts.map(({ due }) => due[0] ?? Infinity),
-      anyHeld(run) ? Math.min(...Object.values(run.held).map(({ until }) => until)) : Infinity,
-    ]),
-  );
+const nextDue = (p: Pipeline): number => Math.min(...dues(p).map(({ at }) => at));
+
+interface Due {
+  at: number;
+  what: string;
+  /** The job that it is about. */
+  job?: string;
+}
+
+/** What is due some day, in words that people see on the timeline. */
+const dues = (p: Pipeline): Due[] => [
+  {
+    at: !p.resent && !p.resendDue && p.firstShown !== null ? p.firstShown + p.durations.resend : Infinity,
+    what: 'send the latest statuses once more',
+  },
+  { at: p.expecting ?? Infinity, what: 'end, unless the word comes that it was opened for' },
+  ...p.runs.flatMap((run) => duesOf(p, run)),
+];
+
+const duesOf = (p: Pipeline, run: JobRun): Due[] => [
+  { at: silenceOf(run), what: 'ask the CI, unless it tells', job: run.name },
+  { at: deadlineOf(p, run), what: 'stop it as a timeout', job: run.name },
+  { at: run.searchAt ?? Infinity, what: 'search its build', job: run.name },
+  { at: logAt(p, run), what: 'bring its log', job: run.name },
+  { at: run.owed && !run.wantRead ? run.owed.at : Infinity, what: 'read its build again', job: run.name },
+  ...run.doubts.map(({ due }) => ({ at: due[0] ?? Infinity, what: 'look for an extra build', job: run.name })),
+  {
+    at: anyHeld(run) ? Math.min(...Object.values(run.held).map(({ until }) => until)) : Infinity,
+    what: 'take its failure as it was told',
+    job: run.name,
+  },
+];
+
+/** What is due first. */
+function nextWords(p: Pipeline): string {
+  const next = dues(p).reduce((least, due) => (due.at < least.at ? due : least));
+  return inMarkdown(next.job === undefined ? next.what : `${next.job}: ${next.what}`, summaryBytes);
+}
 
 /** When a build that we know has been silent for too long. */
 const silenceOf = (run: JobRun): number =>

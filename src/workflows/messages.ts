@@ -76,7 +76,7 @@ export interface Watch {
 
 export const watch = defineSignal<[Watch]>('watch');
 export const notices = defineSignal<[Notice[]]>('notices');
-export const cancel = defineUpdate<string, [CommandInput]>('cancel');
-export const rerun = defineUpdate<string, [CommandInput]>('rerun');
-export const retryStep = defineUpdate<string, [CommandInput]>('retryStep');
+export const cancel = defineUpdate<string, [Partial<CommandInput> | undefined]>('cancel');
+export const rerun = defineUpdate<string, [Partial<CommandInput> | undefined]>('rerun');
+export const retryStep = defineUpdate<string, [Partial<CommandInput> | undefined]>('retryStep');
 export const view = defineQuery<PipelineView>('state');

@@ -1,4 +1,12 @@
-import { CancellationScope, condition, continueAsNew, setHandler, Trigger, workflowInfo } from '@temporalio/workflow';
+import {
+  CancellationScope,
+  condition,
+  continueAsNew,
+  currentUpdateInfo,
+  setHandler,
+  Trigger,
+  workflowInfo,
+} from '@temporalio/workflow';
 import { currentBuild, standing } from '../pipeline/job.ts';
 import type { Status } from '../pipeline/status.ts';
 import { activitiesFor } from './activities.ts';
@@ -98,21 +106,30 @@ function listen(p: Pipeline): void {
     },
     { description: 'Somebody reads the log of a job: {"job": name}. It is followed for as long.' },
   );
-  setHandler(messages.cancel, (command) => shown(p, cancelJobs(p, command)), {
-    description: 'Stop the builds of one job, or of all: {"id": any, "by": you, "job": optional}.',
-    validator: ({ job }: messages.CommandInput) => requires(p, job, (run) => !hasEnded(run), 'has already ended'),
+  setHandler(messages.cancel, (command) => shown(p, cancelJobs(p, whole(command))), {
+    description: `Stop the builds of one job, or of all that have not ended. ${data}`,
+    validator: (command) => requires(p, command?.job, (run) => !hasEnded(run), 'has already ended'),
   });
-  setHandler(messages.rerun, (command) => shown(p, startRerun(p, command)), {
-    description: 'Run one ended job again as a new attempt, or all that have ended.',
-    validator: ({ job }: messages.CommandInput) =>
-      requires(p, job, canRerun, 'cannot run again: it has not ended, or its workflow file is wrong'),
+  setHandler(messages.rerun, (command) => shown(p, startRerun(p, whole(command))), {
+    description: `Run one ended job again as a new attempt, or all that have ended. ${data}`,
+    validator: (command) =>
+      requires(p, command?.job, canRerun, 'cannot run again: it has not ended, or its workflow file is wrong'),
   });
-  setHandler(messages.retryStep, (command) => shown(p, retry(p, command)), {
-    description: 'Try a parked step again, for one job or for all that wait.',
-    validator: ({ job }: messages.CommandInput) => requires(p, job, (run) => run.parked !== null, 'is not parked'),
+  setHandler(messages.retryStep, (command) => shown(p, retry(p, whole(command))), {
+    description: `Try a parked step again, of one job or of all that wait. ${data}`,
+    validator: (command) => requires(p, command?.job, (run) => run.parked !== null, 'is not parked'),
   });
   setHandler(messages.view, () => viewOf(p), { description: 'Where every job stands.' });
 }
+
+const data = 'Data is optional: {"job": "ci.yml", "by": "your name"}.';
+
+/** What a person sends from the Temporal UI may lack anything; the update has an id of its own. */
+const whole = (command?: Partial<messages.CommandInput>): messages.CommandInput => ({
+  ...command,
+  id: command?.id ?? currentUpdateInfo()?.id ?? '',
+  by: command?.by ?? 'somebody at Temporal',
+});
 
 /** What a command did is seen in the Temporal UI at once. */
 function shown(p: Pipeline, answer: string): string {
