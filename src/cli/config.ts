@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { ConfigError, type Effective, loadConfig, loadToolConfig, type Role } from '../config/index.ts';
+import { fitted } from './fit.ts';
 import { notes } from './help.ts';
 
 const roles = ['up', 'ingest', 'worker', 'server'] as const satisfies readonly Role[];
@@ -54,25 +55,14 @@ function asText({ settings, temporal, warnings, error }: Report): string {
   if (error !== undefined) return error;
   const rows = settings.map(({ name, value = '', source, from }) => [
     name,
-    value.replace(/\s*\n\s*/g, ', '),
     from === name ? source : `${source} ${from}`,
+    value.replace(/\s*\n\s*/g, ', '),
   ]);
   const where = temporal === 'configured' ? 'the TEMPORAL_* variables' : 'none set: `whorl up` runs its own';
   return [
-    ...table([['NAME', 'VALUE', 'SOURCE'], ...rows]),
+    ...fitted([['NAME', 'SOURCE', 'VALUE'], ...rows]),
     '',
     `Temporal: ${where}`,
     ...warnings.map((warning) => `Warning: ${warning}`),
   ].join('\n');
-}
-
-/** Columns as wide as what is in them, but a long value does not push the last one off the screen. */
-function table(rows: readonly string[][]): string[] {
-  const widths = [0, 1].map((column) => Math.min(60, Math.max(...rows.map((row) => row[column]?.length ?? 0))));
-  return rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
 }

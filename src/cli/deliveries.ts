@@ -3,12 +3,12 @@ import { type ListedDelivery, listDeliveries } from '../store/delivery-list.ts';
 import { typedAgain } from './again.ts';
 import { withDatabase } from './database.ts';
 import { findPipeline } from './find.ts';
-import { fitted } from './fit.ts';
+import { fitted, isNarrow } from './fit.ts';
 import { notes } from './help.ts';
 import { count } from './numbers.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain, time } from './text.ts';
-import { readWhen, span, whenForm } from './when.ts';
+import { age, readWhen, span, whenForm } from './when.ts';
 
 interface Options {
   readonly build?: string;
@@ -69,8 +69,9 @@ export function deliveriesCommand(shell: Shell = ownShell): Command {
 }
 
 function asTable(deliveries: readonly ListedDelivery[], { terminal }: Shell): string[] {
+  const narrow = isNarrow(terminal);
   const rows = deliveries.map(({ receivedAt, event, state, tookMs, number, build, pipeline, job, reason, tries }) => [
-    time(receivedAt),
+    narrow ? age(receivedAt) : time(receivedAt),
     event,
     state,
     tookMs === null ? '-' : span(tookMs),
@@ -83,6 +84,6 @@ function asTable(deliveries: readonly ListedDelivery[], { terminal }: Shell): st
       .filter((text) => text !== '')
       .join(': '),
   ]);
-  const head = ['RECEIVED', 'EVENT', 'STATE', 'TOOK', 'BUILD', 'WENT TO'];
-  return fitted([head, ...rows], { width: terminal?.size().columns, wrap: true });
+  const head = [narrow ? 'AGE' : 'RECEIVED', 'EVENT', 'STATE', 'TOOK', 'BUILD', 'WENT TO'];
+  return fitted([head, ...rows], { width: terminal?.size().columns, wrap: true, keep: [0, 1, 2, 3] });
 }

@@ -3,7 +3,7 @@ import { listSources, type SourceRow } from '../store/sources.ts';
 import { coloured } from './colours.ts';
 import { withDatabase } from './database.ts';
 import { CommandError } from './errors.ts';
-import { fitted } from './fit.ts';
+import { fitted, isNarrow } from './fit.ts';
 import { notes } from './help.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain, time } from './text.ts';
@@ -51,22 +51,24 @@ function asText(sources: readonly SourceRow[], { colours, terminal }: Shell): st
   };
   const told = sources.filter(({ error, holder }) => error !== null || holder !== null);
   return [
-    ...fitted([head, ...sources.map(row)], { width, paint }),
+    ...fitted([head, ...sources.map(row(isNarrow(terminal)))], { width, paint, keep: [0, 1, 2, 3, 4, 5, 6] }),
     ...(told.length === 0 ? [] : ['', ...fitted(told.map(more), { width, wrap: true })]),
   ];
 }
 
-const row = ({ source, state, since, cursor, lagMs, frameAt, frames, skewMs, tries }: SourceRow): string[] => [
-  source,
-  state,
-  since ? age(since) : '-',
-  cursor ? time(cursor) : '-',
-  lagMs === null ? '-' : span(Math.max(0, lagMs)),
-  frameAt ? age(frameAt) : '-',
-  `${frames}`,
-  clockOf(skewMs),
-  `${tries}`,
-];
+const row =
+  (narrow: boolean) =>
+  ({ source, state, since, cursor, lagMs, frameAt, frames, skewMs, tries }: SourceRow): string[] => [
+    source,
+    state,
+    since ? age(since) : '-',
+    cursor ? (narrow ? `${age(cursor)} ago` : time(cursor)) : '-',
+    lagMs === null ? '-' : span(Math.max(0, lagMs)),
+    frameAt ? age(frameAt) : '-',
+    `${frames}`,
+    clockOf(skewMs),
+    `${tries}`,
+  ];
 
 const clockOf = (skewMs: number | null): string =>
   skewMs === null ? '-' : skewMs === 0 ? 'right' : `${span(Math.abs(skewMs))} ${skewMs > 0 ? 'ahead' : 'behind'}`;

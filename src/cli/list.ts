@@ -4,7 +4,7 @@ import { type ListedPipeline, listPipelines } from '../store/pipeline-list.ts';
 import { typedAgain } from './again.ts';
 import { paintStates } from './colours.ts';
 import { withDatabase } from './database.ts';
-import { fitted } from './fit.ts';
+import { fitted, isNarrow } from './fit.ts';
 import { notes } from './help.ts';
 import { count } from './numbers.ts';
 import { cursorOf, filterOf, type FilterOptions, readCursor, withFilters } from './pipeline-filters.ts';
@@ -75,8 +75,18 @@ export function pipelineTable(pipelines: readonly ListedPipeline[], { colours, t
     branch,
     commit.slice(0, 7),
     repo,
-    did,
+    ...(isNarrow(terminal) ? [] : [did]),
   ]);
-  const head = ['PIPELINE', 'AGE', 'STATE', 'JOBS', 'BRANCH', 'COMMIT', 'REPO', 'OWNER'];
-  return fitted([head, ...rows], { width: terminal?.size().columns, paint: paintStates(colours, 2) });
+  const head = [
+    'PIPELINE',
+    'AGE',
+    'STATE',
+    'JOBS',
+    'BRANCH',
+    'COMMIT',
+    'REPO',
+    ...(isNarrow(terminal) ? [] : ['OWNER']),
+  ];
+  const width = terminal?.size().columns;
+  return fitted([head, ...rows], { width, keep: [0, 1, 2, 3, 5], paint: paintStates(colours, 2) });
 }

@@ -62,14 +62,10 @@ function readRepo(text: string): { did?: string; repo?: string } {
 
 /** A place in the list, as a word that nobody needs to understand. */
 export const cursorOf = ({ place, id }: Pick<ListedPipeline, 'place' | 'id'>): string =>
-  Buffer.from(JSON.stringify([place, id])).toString('base64url');
+  Buffer.from(id.replace(/^pipeline\//, `${place}/`)).toString('base64url');
 
 export function readCursor(text: string): { place: string; id: string } {
-  try {
-    const [place, id] = JSON.parse(Buffer.from(text, 'base64url').toString()) as unknown[];
-    if (typeof place === 'string' && typeof id === 'string' && !Number.isNaN(Date.parse(place))) return { place, id };
-  } catch {
-    // said below
-  }
+  const [, place, name] = /^(\d{1,18})\/([^/]+\/[^/]+)$/.exec(Buffer.from(text, 'base64url').toString()) ?? [];
+  if (place !== undefined && name !== undefined) return { place, id: `pipeline/${name}` };
   throw usageError(`--after takes the word that the last page ended with, and not ${JSON.stringify(text)}`);
 }

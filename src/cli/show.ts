@@ -3,11 +3,13 @@ import { isEnd } from '../pipeline/status.ts';
 import { type CommandRow, type Overview, overview, type StatusRow, type TriggerRow } from '../store/overview.ts';
 import type { JobRow, PipelineRow } from '../store/pipelines.ts';
 import type { Kept } from '../workflows/contract.ts';
+import { paintStates } from './colours.ts';
 import { withDatabase } from './database.ts';
 import { findPipeline, pipelineArgument } from './find.ts';
+import { fitted, isNarrow, wrapped } from './fit.ts';
 import { notes } from './help.ts';
 import { ownShell, type Shell } from './shell.ts';
-import { json, plain, table, time } from './text.ts';
+import { json, plain, time } from './text.ts';
 
 /** `whorl show`: all that the database knows of one pipeline. */
 export function showCommand(shell: Shell = ownShell): Command {
@@ -30,7 +32,7 @@ export function showCommand(shell: Shell = ownShell): Command {
     .action(async (text: string, options: { json?: true }) => {
       const found = await withDatabase(shell.env, async (sql) => overview(sql, await findPipeline(sql, text)));
       if (options.json) shell.print(json(asData(found)));
-      else for (const line of asText(found)) shell.print(line);
+      else for (const line of asText(found, shell)) shell.print(line);
     });
 }
 
@@ -61,27 +63,42 @@ function asData({ id, pipeline, trigger, statuses, commands }: Overview) {
   };
 }
 
-function asText({ id, pipeline, trigger, statuses, commands }: Overview): string[] {
+function asText({ id, pipeline, trigger, statuses, commands }: Overview, { colours, terminal }: Shell): string[] {
+  const width = terminal?.size().columns;
+  const section = (rows: string[][], states = -1): string[] => [
+    '',
+    ...fitted(rows, {
+      width,
+      wrap: true,
+      keep: rows[0]?.map((_, column) => column) ?? [],
+      paint: paintStates(colours, states),
+    }),
+  ];
+  // A link should stay in one piece, and then there is no room for sentences beside it.
+  const apart = isNarrow(terminal);
+  const columns = (row: string[]): string[] => (apart ? row.slice(0, 4) : row);
+  const whys = apart ? (pipeline?.jobs ?? []).filter((job) => [...reasons(job)].length > 0) : [];
   const parked = pipeline?.jobs.some(isParked) ?? false;
   return [
     plain(id),
-    ...(pipeline ? about(pipeline) : []),
+    ...(pipeline ? about(pipeline).flatMap((line) => wrapped(line, width ?? Infinity)) : []),
     ...(trigger && !(pipeline && trigger.state === 'started') ? [fateOf(trigger)] : []),
-    ...(pipeline ? section([['JOB', 'ATTEMPT', 'STATUS', 'BUILD', 'WHY'], ...pipeline.jobs.map(jobLine)]) : []),
+    ...(pipeline
+      ? section([['JOB', 'ATTEMPT', 'STATUS', 'BUILD', 'WHY'], ...pipeline.jobs.map(jobLine)].map(columns), 2)
+      : []),
+    ...(whys.length > 0 ? section(whys.map((job) => [`${job.name}:`, [...reasons(job)].join('; ')])) : []),
     ...(pipeline && pipeline.jobs.length > 0
       ? ['', `What they wrote: \`whorl logs ${plain(id)} [job] [--follow]\`.`]
       : []),
     ...(parked ? ['', `What waits for the operator goes on after \`whorl retry ${plain(id)}\`.`] : []),
     ...(statuses.length > 0
-      ? section([['PUBLISHED', 'JOB', 'ATTEMPT', 'STATUS', 'REMARK'], ...statuses.map(statusLine)])
+      ? section([['PUBLISHED', 'JOB', 'ATTEMPT', 'STATUS', 'REMARK'], ...statuses.map(statusLine)], 3)
       : []),
     ...(commands.length > 0
       ? section([['WAITING SINCE', 'COMMAND', 'JOB', 'BY', 'ID', 'WHY'], ...commands.map(commandLine)])
       : []),
   ];
 }
-
-const section = (rows: string[][]): string[] => ['', ...table(rows)];
 
 const about = ({ title, did, repo, knot, commit, branch, createdAt }: PipelineRow): string[] => [
   plain(title),

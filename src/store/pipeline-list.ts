@@ -26,7 +26,7 @@ export interface ListedPipeline {
   commit: string;
   title: string;
   createdAt: Date;
-  /** The same to the microsecond, as the database writes it: a place in the list. */
+  /** The same in microseconds since 1970: a place in the list. */
   place: string;
   state: PipelineState;
   jobs: ListedJob[];
@@ -55,7 +55,7 @@ export async function listPipelines(sql: Sql, filter: PipelineFilter, limit: num
   const one = state !== undefined && state !== 'open';
   return await sql<ListedPipeline[]>`
     select id, knot, rkey, did, repo, kind, branch, commit, title, created_at as "createdAt",
-      created_at::text as place, whole.state, whole.jobs
+      (extract(epoch from created_at) * 1000000)::bigint::text as place, whole.state, whole.jobs
     from pipelines, lateral (
       select case
           when bool_or(parked is not null) then 'parked'
@@ -84,7 +84,7 @@ export async function listPipelines(sql: Sql, filter: PipelineFilter, limit: num
       ${cause === undefined ? sql`` : sql`and id in (select pipeline from jobs where parked = ${cause})`}
       ${since ? sql`and created_at >= ${since}` : sql``}
       ${before ? sql`and created_at < ${before}` : sql``}
-      ${after ? sql`and (created_at, id) < (${after.place}::text::timestamptz, ${after.id})` : sql``}
+      ${after ? sql`and (created_at, id) < ('epoch'::timestamptz + ${after.place}::text::bigint * interval '1 microsecond', ${after.id})` : sql``}
     order by created_at desc, id desc
     limit ${limit}`;
 }

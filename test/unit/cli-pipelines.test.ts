@@ -226,7 +226,7 @@ test('what is asked of a large table goes by an index', async () => {
   });
   for (const [name, filter] of Object.entries({
     newest: {},
-    page: { after: { place: '2026-01-01 00:00:00+00', id: 'x' } },
+    page: { after: { place: '1767225600000000', id: 'x' } },
     repo: { did: 'did:plc:3', repo: 'r2' },
     open: { state: 'open' as const },
     timeout: { state: 'timeout' as const },

@@ -534,11 +534,11 @@ describe('whorl config', () => {
       expect(text).toContain('postgres://whorl:••••@h:5432/db?…');
     }
     const text = await run(env);
-    expect(text).toMatch(/^WHORL_HOSTNAME +spindle\.example\.com +environment$/m);
-    expect(text).toMatch(/^WHORL_LISTEN_ADDR +:9000 +alias TACK_LISTEN_ADDR$/m);
-    expect(text).toMatch(/^WHORL_BUILDKITE_TOKEN +•••• +environment$/m);
-    expect(text).toMatch(/^WHORL_BUILDKITE_WEBHOOK_SECRET +•••• +file WHORL_BUILDKITE_WEBHOOK_SECRET_FILE$/m);
-    expect(text).toMatch(/^WHORL_HOLD_TIME +15m +default$/m);
+    expect(text).toMatch(/^WHORL_HOSTNAME +environment +spindle\.example\.com$/m);
+    expect(text).toMatch(/^WHORL_LISTEN_ADDR +alias TACK_LISTEN_ADDR +:9000$/m);
+    expect(text).toMatch(/^WHORL_BUILDKITE_TOKEN +environment +••••$/m);
+    expect(text).toMatch(/^WHORL_BUILDKITE_WEBHOOK_SECRET +file WHORL_BUILDKITE_WEBHOOK_SECRET_FILE +••••$/m);
+    expect(text).toMatch(/^WHORL_HOLD_TIME +default +15m$/m);
     expect(text).toMatch(/^Warning: WHORL_BUILDKITE_ORG and /m);
     expect(process.exitCode).toBeUndefined();
   });
