@@ -16,6 +16,7 @@ const decoder = new TextDecoder();
  * @param most bytes of UTF-8, for Temporal refuses what is longer
  */
 export function inMarkdown(text: string, most = 300): string {
+  if (text.length <= most && isPlain(text)) return text;
   const line = text.toWellFormed().replaceAll(/\s+/g, ' ').replaceAll(unseen, '\ufffd').trim();
   let words = '';
   let bytes = 0;
@@ -30,6 +31,10 @@ export function inMarkdown(text: string, most = 300): string {
   }
   return words;
 }
+
+/** Nearly all that we say ourselves is: words in which nothing could act, and which need no closer look. */
+const isPlain = (text: string): boolean =>
+  /^[a-z0-9](?:[a-z0-9,;:()/.'-]| (?! ))*$/i.test(text) && !/:\/\/|www\.|^\d+[.)]| $/i.test(text);
 
 /** Pieces that are escaped or cut as one. A word of letters is cut between them. */
 const pieces = /:\/\/|www\.|^\d+[.)]|./giu;

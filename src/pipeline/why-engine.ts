@@ -35,7 +35,14 @@ const away = (server: string, why: string): Wait =>
 
 const gone = (id: string, what: string): Wait =>
   wait('workflow-ended', `somebody to open it again: ${what}`, {
-    todo: [todo('Any command opens it again, and it goes on where it was', 'whorl', 'retry', id)],
+    todo: [
+      todo(
+        'Any command opens it again, and it goes on where it was; this one says that nothing is parked',
+        'whorl',
+        'retry',
+        id,
+      ),
+    ],
     person: true,
   });
 

@@ -561,6 +561,22 @@ test('what fits several pipelines is answered for each, and what is no name is r
     expect(await askWhy(whorl, words)).toMatchObject({ code: 2, out: '' });
 });
 
+test('what it says to do about a workflow that was terminated makes the pipeline go on', async () => {
+  const whorl = await spindle();
+  const { pushed, build } = await running(whorl);
+  await pushed.handle.terminate('by hand');
+  const { why } = await whyBecomes(whorl, [pushed.id], 'workflow-ended');
+  expect(why.waits[0]?.todo[0]?.command).toBe(`whorl retry ${pushed.id}`);
+  expect(await whorl.command('retry', pushed.id)).toMatchObject({
+    state: 'refused',
+    result: expect.stringContaining('is not parked') as string,
+  });
+  whorl.ci.finish(build, 'passed');
+  await pushed.shows('ci.yml', 'success');
+  const { why: after } = await whyBecomes(whorl, [pushed.id], 'green');
+  inOrder(after.steps, [/^opened again as epoch 1: retry by tester/, /^published: success/]);
+});
+
 /** What the Temporal UI shows as the current details of a workflow. */
 const detailsOf = async ({ handle }: Pushed): Promise<string> =>
   (await handle.query<{ currentDetails?: string }>('__temporal_workflow_metadata')).currentDetails ?? '';

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { details } from '../../src/pipeline/details.ts';
 import { bind, hear, newJob } from '../../src/pipeline/job.ts';
+import { inMarkdown } from '../../src/pipeline/inert.ts';
 import { lasting } from '../../src/pipeline/lasting.ts';
 import { commandLine, todo, wait } from '../../src/pipeline/wait.ts';
 import { type JobState, waitsOf } from '../../src/pipeline/waits.ts';
@@ -420,6 +421,47 @@ describe('the details in the Temporal UI', () => {
       /(?<!\\)\[x|(?<!\\)<img|(?<!\\)!\\?\[a|https:\/\/evil|www\.evil|\u202e|\n# head|(?<!\\)`code/,
     );
   });
+});
+
+test('words that need no closer look come out as they would after one', () => {
+  const pieces = [
+    'a',
+    'Z',
+    '9',
+    '1',
+    '.',
+    ')',
+    '(',
+    ':',
+    '//',
+    '/',
+    'www',
+    ' ',
+    '-',
+    '+',
+    '#',
+    '=',
+    "'",
+    ',',
+    '_',
+    '@',
+    '<',
+    'é',
+    '|',
+    '*',
+  ];
+  let plain = 0;
+  for (let n = 0; n < 20_000; n += 1) {
+    const text = Array.from(
+      { length: 1 + (n % 9) },
+      (_, i) => pieces[(n * 31 + i * (n % 97) + i * i * 7) % pieces.length],
+    ).join('');
+    const shown = inMarkdown(text);
+    // What ends in a new line is looked at piece by piece, and loses it.
+    expect(shown).toBe(inMarkdown(`${text}\n`));
+    if (shown === text) plain += 1;
+  }
+  expect(plain).toBeGreaterThan(1_000);
 });
 
 test('a command can be copied, or is not given at all', () => {
