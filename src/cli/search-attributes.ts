@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Connection, isGrpcServiceError } from '@temporalio/client';
+import { msToTs } from '@temporalio/common/lib/time.js';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { attributeTypeNames, attributeTypes, type AttributeType, wantedAttributes } from '../search-attributes.ts';
 import { CommandError, messageOf } from './errors.ts';
@@ -23,7 +24,13 @@ export interface EnsureOptions {
   onWait?: ((why: string) => void) | undefined;
 }
 
-/** Makes sure that the search attributes of `temporal/search-attributes.json` are in the configured namespace. */
+/** How long what is closed can be looked at in a namespace that we make. An operator may change it there. */
+const retention = '72h';
+
+/**
+ * Makes sure that the search attributes of `temporal/search-attributes.json` are in the configured namespace, and that
+ * this is there, where the server lets clients make one.
+ */
 export async function ensureSearchAttributes(
   env: NodeJS.ProcessEnv,
   { check = false, waitMs, onWait }: EnsureOptions,
@@ -33,11 +40,28 @@ export async function ensureSearchAttributes(
   const { address = 'localhost:7233' } = connectionOptions;
   const server = `${address}, namespace ${namespace}`;
   const connection = Connection.lazy({ ...connectionOptions, connectTimeout: callMs });
-  const { operatorService } = connection;
+  const { operatorService, workflowService } = connection;
   const call = <T>(work: () => Promise<T>): Promise<T> => connection.withDeadline(Date.now() + callMs, work);
 
+  let isMade = false;
+  const makeNamespace = async (error: unknown): Promise<never> => {
+    if (check || isMade || codeOf(error) !== grpc.notFound) throw error;
+    const workflowExecutionRetentionPeriod = msToTs(retention);
+    await call(() => workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod })).catch(
+      (refused: unknown) => {
+        // Temporal Cloud has its own way.
+        if (codeOf(refused) !== grpc.alreadyExists) throw error;
+      },
+    );
+    isMade = true;
+    // It takes some seconds until every part of the server knows it, so this is asked again.
+    throw error;
+  };
+
   const missing = async (): Promise<[string, AttributeType][]> => {
-    const { customAttributes } = await call(() => operatorService.listSearchAttributes({ namespace }));
+    const { customAttributes } = await call(() => operatorService.listSearchAttributes({ namespace })).catch(
+      makeNamespace,
+    );
     for (const [name, type] of Object.entries(wanted)) checkType(name, type, customAttributes[name], server);
     return Object.entries(wanted).filter(([name]) => customAttributes[name] === undefined);
   };
@@ -94,7 +118,7 @@ function explained(error: unknown, server: string): unknown {
   const why = messageOf(error);
   const message =
     codeOf(error) === grpc.notFound
-      ? `the namespace does not exist in Temporal (${server}): create it (temporal/namespace.sh does), or check TEMPORAL_NAMESPACE`
+      ? `the namespace does not exist in Temporal (${server}): create it (\`whorl migrate\` does, where the server lets it), or check TEMPORAL_NAMESPACE`
       : isFinal(error)
         ? `Temporal (${server}) does not let us see its search attributes (${why}): check the TEMPORAL_* credentials`
         : `Temporal (${server}) does not answer (${why}): see that it runs, and check TEMPORAL_ADDRESS`;

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TestProject } from 'vitest/node';
-import { startPostgres } from '../../src/embedded/postgres.ts';
+import { type Postgres, startPostgres } from '../../src/embedded/postgres.ts';
 import { startTemporal } from '../../src/embedded/temporal.ts';
+import { startTemporalServer, type TemporalServer } from './temporal-server.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -22,11 +23,12 @@ declare module 'vitest' {
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
   if (!(await needsServices(project))) return undefined;
   const dir = await mkdtemp(path.join(tmpdir(), 'whorl-test-'));
-  const starts = await Promise.allSettled([startPostgres(), startTemporal(), bundle(dir)]);
+  const database = startPostgres();
+  const starts = await Promise.allSettled([database, temporalOf(database), bundle(dir)]);
   const [postgres, temporal, workflowBundlePath] = starts;
   const stop = async (): Promise<void> => {
-    const servers = [postgres, temporal].filter((start) => start.status === 'fulfilled');
-    await Promise.all(servers.map((start) => start.value.stop()));
+    // One of them may need the other until its end.
+    for (const start of [temporal, postgres]) if (start.status === 'fulfilled') await start.value.stop();
     await rm(dir, { recursive: true, force: true });
   };
   if (postgres.status !== 'fulfilled' || temporal.status !== 'fulfilled' || workflowBundlePath.status !== 'fulfilled') {
@@ -38,6 +40,12 @@ export default async function setup(project: TestProject): Promise<(() => Promis
   project.provide('temporalNamespace', temporal.value.namespace);
   project.provide('workflowBundlePath', workflowBundlePath.value);
   return stop;
+}
+
+/** The dev server; or, for `npm run test:cluster`, the one of production, on the same PostgreSQL. */
+async function temporalOf(database: Promise<Postgres>): Promise<TemporalServer> {
+  if (process.env['WHORL_TEST_TEMPORAL'] !== 'server') return startTemporal();
+  return startTemporalServer((await database).url);
 }
 
 /** A file that imports only the program and its simulators, and injects nothing, does without. */

@@ -253,7 +253,7 @@ describe('whorl migrate', () => {
     }
   });
 
-  test("adds Temporal's search attributes where they are missing, and finds them the next time", async () => {
+  test("makes Temporal's namespace and search attributes where they are missing, and finds them the next time", async () => {
     const namespace = `cli-${randomUUID().slice(0, 8)}`;
     const env = {
       WHORL_DATABASE_URL: db.url,
@@ -266,15 +266,12 @@ describe('whorl migrate', () => {
       err: expect.stringContaining('the namespace does not exist in Temporal'),
     });
 
-    const migrating = whorl('migrate --wait 30s', env);
     const connection = await Connection.connect({ address: env.TEMPORAL_ADDRESS });
     try {
-      await connection.workflowService.registerNamespace({
-        namespace,
-        workflowExecutionRetentionPeriod: { seconds: 86_400 as never },
-      });
-      const done = await migrating;
+      const done = await whorl('migrate --wait 30s', env);
       expect(done).toMatchObject({ code: 0, err: '' });
+      const { config } = await connection.workflowService.describeNamespace({ namespace });
+      expect(String(config?.workflowExecutionRetentionTtl?.seconds)).toBe(`${72 * 3_600}`);
       expect(done.out).toContain('added the search attributes Knot, Repo, Commit, Branch, Trigger, Parked');
       const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
       expect(customAttributes).toMatchObject({ Knot: 2, Parked: 7 });
