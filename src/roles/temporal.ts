@@ -1,12 +1,12 @@
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import type { ConnectionOptions } from '@temporalio/client';
 import type { NativeConnectionOptions } from '@temporalio/worker';
 import type { Check } from '../health/health.ts';
 
 /** Where Temporal is. */
 export interface TemporalAt {
-  connection: ConnectionOptions;
+  /** All that the environment can say; the client's kind of connection and the worker's take the same. */
+  connection: Pick<NativeConnectionOptions, 'address' | 'tls' | 'apiKey' | 'metadata'>;
   namespace: string;
 }
 
@@ -21,15 +21,18 @@ export const temporalOn = (address: string, namespace = 'default'): TemporalAt =
   namespace,
 });
 
-/** The same for the worker's own kind of connection. */
+/** The same for the worker's own kind of connection, which does not take what is undefined for absent. */
 export function nativeOptions({ connection }: TemporalAt): NativeConnectionOptions {
-  const { address, tls, apiKey, metadata } = connection;
-  return {
-    ...(address === undefined ? {} : { address }),
-    ...(tls ? { tls } : {}),
-    ...(typeof apiKey === 'string' ? { apiKey } : {}),
-    ...(metadata === undefined ? {} : { metadata }),
-  };
+  return Object.fromEntries(Object.entries(connection).filter(([, value]) => value !== undefined));
+}
+
+/** What to look at when Temporal cannot be talked to. */
+export function temporalAdvice(why: string): string {
+  if (/unauthenticated|permission ?denied|unauthorized/i.test(why)) return 'check TEMPORAL_API_KEY';
+  if (/certificate|tls|ssl|unknown ?issuer|handshake/i.test(why)) {
+    return 'check TEMPORAL_TLS and the TEMPORAL_TLS_* files: the CA that signed its certificate, its name, our own certificate';
+  }
+  return 'see that it runs, and check TEMPORAL_ADDRESS';
 }
 
 /** Connects at the first call, so that a role starts while Temporal is away. */
@@ -47,6 +50,6 @@ export const temporalCheck =
       return { ok: true, detail: 'Temporal answers' };
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      return { ok: false, detail: `Temporal does not answer (${why}): see that it runs, and check TEMPORAL_ADDRESS` };
+      return { ok: false, detail: `Temporal does not answer (${why}): ${temporalAdvice(why)}` };
     }
   };

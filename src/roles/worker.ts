@@ -13,7 +13,7 @@ import { bundleWorkflows } from './bundle.ts';
 import { keepSchedule } from './housekeeping.ts';
 import type { Role, RoleDeps } from './role.ts';
 import { runtimeMetrics, startRuntime } from './runtime.ts';
-import { nativeOptions, openClient } from './temporal.ts';
+import { nativeOptions, openClient, temporalAdvice, type TemporalAt } from './temporal.ts';
 
 export interface WorkerOptions {
   /** A bundle made before; without it the workflows are bundled at start (about two seconds). */
@@ -38,7 +38,7 @@ export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): 
   const { config, sql, log, temporal } = deps;
   const { graceMs = config.drainMs / 2 } = options;
   await startRuntime(log);
-  const connection = await NativeConnection.connect(nativeOptions(temporal));
+  const connection = await connect(temporal);
   const release = releaser({ sql, log });
   const activities = createActivities({
     sql,
@@ -98,6 +98,17 @@ export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): 
       await connection.close();
     },
   };
+}
+
+/** Waits for nobody: whoever manages processes starts a worker again that found no Temporal. */
+async function connect(temporal: TemporalAt): Promise<NativeConnection> {
+  try {
+    return await NativeConnection.connect(nativeOptions(temporal));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    const where = `Temporal (${temporal.connection.address ?? 'localhost:7233'}, namespace ${temporal.namespace})`;
+    throw new Error(`${where} does not take our connection (${why}): ${temporalAdvice(why)}`, { cause: error });
+  }
 }
 
 /** Until all have ended. When one fails, the others are shut down first, so that the connection is free. */
