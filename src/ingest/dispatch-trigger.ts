@@ -1,3 +1,4 @@
+import { tidAt, tidTime } from '../forges/tangled/tid.ts';
 import { parsePipeline, type PipelineTrigger } from '../forges/tangled/trigger.ts';
 import { triggers } from '../metrics/index.ts';
 import { type AskedRepo, beforeChoiceMs, judge, repoName, type Verdict } from '../pipeline/access.ts';
@@ -122,16 +123,22 @@ const neutral = ({ knot, rkey }: OpenTrigger, trigger: PipelineTrigger) => ({
 const branchOf = ({ branch, tag, ref, repo }: PipelineTrigger): string =>
   branch ?? tag ?? ref ?? (repo.defaultBranch || 'HEAD');
 
+/** When a push happened: what the knot stamped, which is the key of its event; else the best that we know. */
+const stampOf = ({ rkey, eventAt, receivedAt }: OpenTrigger): string =>
+  tidTime(rkey) === undefined ? tidAt((eventAt ?? receivedAt).getTime()) : rkey;
+
 function newPipeline(id: PipelineId, row: OpenTrigger, trigger: PipelineTrigger, planned: PlannedJob[]): NewPipeline {
   const { knot, rkey, kind, repo, commit, branch, tag } = neutral(row, trigger);
   const title = titleOf({ kind, branch, commit, ...(tag === undefined ? {} : { tag }) });
   const about = { knot, rkey, repo, kind, commit, branch };
   const toBranch = kind === 'push' && trigger.branch !== undefined;
+  const supersedes = toBranch && planned.some((job) => 'supersede' in job);
   return {
     id,
     ...about,
     repo: { ...repo, repoDid: trigger.repo.repoDid },
     tag: trigger.branch === undefined && tag !== undefined,
+    ...(supersedes ? { stamp: stampOf(row) } : {}),
     title,
     happenedAt: row.eventAt,
     jobs: planned.map(({ name, provider, target, refusal, ...more }) => ({

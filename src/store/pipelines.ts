@@ -16,6 +16,8 @@ export interface NewPipeline {
   branch: string;
   /** `branch` names a tag. */
   tag?: boolean | undefined;
+  /** Of one with jobs that a newer push cancels: a TID that says when it happened. */
+  stamp?: string | undefined;
   title: string;
   /** When the trigger happened, by the knot's clock brought to ours. */
   happenedAt?: Date | null;
@@ -41,9 +43,9 @@ export async function insertPipeline(sql: Sql, pipeline: NewPipeline): Promise<v
   const jobs = pipeline.jobs.map((job, position) => ({ ...job, position, run_key: runKey(id, job.name, 1) }));
   await sql`
     with pipeline as (
-      insert into pipelines (id, knot, rkey, did, repo, kind, commit, branch, title, happened_at, repo_did, tag)
+      insert into pipelines (id, knot, rkey, did, repo, kind, commit, branch, title, happened_at, repo_did, tag, stamp)
       values (${id}, ${knot}, ${rkey}, ${repo.did}, ${repo.name}, ${kind}, ${commit}, ${branch}, ${title},
-        ${pipeline.happenedAt ?? null}, ${repo.repoDid ?? null}, ${pipeline.tag ?? false})
+        ${pipeline.happenedAt ?? null}, ${repo.repoDid ?? null}, ${pipeline.tag ?? false}, ${pipeline.stamp ?? null})
       on conflict do nothing
     ), planned as (
       select * from jsonb_to_recordset(${jsonText(jobs)}::text::jsonb)

@@ -26,29 +26,31 @@ export async function supersede(sql: Sql, pipeline: PipelineId): Promise<Superse
 }
 
 /**
- * Newer is what the knot stamped later: keys of triggers are TIDs, by the knot's own clock. Times that we know less well,
- * and then ids, decide only where a key is none.
+ * What is open of older pushes, and of this one if there is a newer one. Newer is what has the later stamp. However many
+ * pushes there were: the open jobs are looked at, of which there are few, and one end of an index.
  */
 const superfluous = (sql: Sql, pipeline: PipelineId) => sql<Superseded[]>`
   with mine as materialized (
-    select pipelines.*, coalesce(happened_at, created_at) as at, rkey ~ ${tid} as stamped from pipelines where id = ${pipeline}
-  ), pair as (
-    select other.id as other, mine.id as mine, mine.branch, own.name as job,
-      case when mine.stamped and other.rkey ~ ${tid} then other.rkey collate "C" > mine.rkey collate "C"
-        else (coalesce(other.happened_at, other.created_at), other.id) > (mine.at, mine.id) end as other_is_newer,
-      other.rkey collate "C" as rkey, coalesce(other.happened_at, other.created_at) as at,
-      ${isOpen(sql, sql`own`)} as own_is_open, ${isOpen(sql, sql`their`)} as their_is_open
-    from mine
-    join jobs own on own.pipeline = mine.id and own.supersede
-    join pipelines other on other.did = mine.did and other.repo = mine.repo and other.branch = mine.branch
-      and other.knot = mine.knot and other.id <> mine.id
-    join jobs their on their.pipeline = other.id and their.name = own.name and their.supersede
+    select pipelines.id, knot, did, repo, branch, stamp, name as job, ${isOpen(sql, sql`jobs`)} as open
+    from pipelines join jobs on jobs.pipeline = pipelines.id and jobs.supersede
+    where pipelines.id = ${pipeline} and stamp is not null
+  ), open as materialized (
+    select pipeline, name from jobs where supersede and ${isOpen(sql, sql`jobs`)}
   )
-  select other as old, job, mine as by, branch from pair where not other_is_newer and their_is_open
-  union all (
-    select distinct on (job) mine, job, other, branch from pair where other_is_newer and own_is_open
-    order by job, rkey desc, at desc
-  )`;
+  select other.id as old, job, mine.id as by, mine.branch
+  from open join pipelines other on other.id = open.pipeline
+  join mine on other.did = mine.did and other.repo = mine.repo and other.branch = mine.branch and other.knot = mine.knot
+    and (other.stamp, other.id) < (mine.stamp, mine.id) and open.name = mine.job
+  union all
+  select mine.id, job, newest.id, mine.branch
+  from mine cross join lateral (
+    select other.id from pipelines other
+    where other.did = mine.did and other.repo = mine.repo and other.branch = mine.branch and other.knot = mine.knot
+      and other.stamp is not null and (other.stamp, other.id) > (mine.stamp, mine.id)
+      and exists (select from jobs where jobs.pipeline = other.id and jobs.name = mine.job and jobs.supersede)
+    order by other.stamp desc, other.id desc limit 1
+  ) newest
+  where mine.open`;
 
 /** Jobs are locked in the order in which statuses lock them, and judged as they are then. */
 async function cancelEach(sql: Sql, found: Superseded[]): Promise<Superseded[]> {
@@ -94,6 +96,3 @@ const commandId = (what: string): string =>
 
 const isOpen = (sql: Sql, job: ReturnType<Sql>) =>
   sql`(${job}.status is null or ${job}.status in ('pending', 'running'))`;
-
-/** What a TID looks like (atproto: 13 characters of a sortable base 32, the first one small). */
-const tid = '^[2-7a-j][2-7a-z]{12}$';

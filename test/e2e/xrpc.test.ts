@@ -340,6 +340,29 @@ test('a workflow that the pipeline does not have is named to whoever may know', 
   expect(await call(stranger, newCancel, body)).toEqual(notFound);
 });
 
+test('while the database takes nothing, a call may come again with the same token', async () => {
+  const { pushed } = await running({ 'a.yml': buildkiteFile() });
+  const body = { repo: repoDid, pipeline: pushed.rkey };
+  const token = await owner.token(newCancel);
+  await whorl.sql`
+    create function gone() returns trigger language plpgsql as $$ begin raise exception 'gone' using errcode = '57P01'; end $$`;
+  await whorl.sql`create trigger gone before insert on commands for each statement execute function gone()`;
+  const refused = await call(undefined, newCancel, body, token);
+  await whorl.sql`drop trigger gone on commands`;
+  expect(refused).toMatchObject({ status: 503, body: { error: 'InternalServerError' } });
+  expect(await whorl.sql`select from commands where pipeline = ${pushed.id}`).toHaveLength(0);
+  expect(await call(undefined, newCancel, body, token)).toEqual(done);
+});
+
+test('used tokens are forgotten when they have expired by themselves', async () => {
+  const { pushed } = await running({ 'a.yml': buildkiteFile() });
+  await whorl.sql`insert into service_tokens values ('did:plc:old', 'x', now() - interval '1 day')`;
+  expect(await call(owner, newCancel, { repo: repoDid, pipeline: pushed.rkey })).toEqual(done);
+  const left = await whorl.sql<{ issuer: string }[]>`select issuer from service_tokens`;
+  expect(left.map(({ issuer }) => issuer)).toContain(owner.did);
+  expect(left.map(({ issuer }) => issuer)).not.toContain('did:plc:old');
+});
+
 test('while the directory is away nobody is refused for good', async () => {
   const { network, plc } = whorl.network;
   const fresh = await signer(network, network.account().did, did);

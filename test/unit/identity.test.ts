@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { register } from '../../sim/appview/register.ts';
-import { buildServer } from '../../src/server/app.ts';
+import { buildServer, type ServerDeps } from '../../src/server/app.ts';
 import { version } from '../../src/version.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
 
@@ -16,7 +16,8 @@ let database: FreshDatabase;
 let app: FastifyInstance;
 let base: string;
 
-const build = (hostname: string, dev = false) => buildServer({ sql: database.sql, log, hostname, owner, dev });
+const build = (hostname: string, dev = false, more: Partial<ServerDeps> = {}) =>
+  buildServer({ sql: database.sql, log, hostname, owner, dev, ...more });
 
 beforeAll(async () => {
   database = await freshDatabase();
@@ -110,6 +111,27 @@ describe('an XRPC call that cannot be answered is refused in the shape of XRPC',
     expect(answer.statusCode).toBe(413);
     expect(answer.headers['access-control-allow-origin']).toBe('*');
     expect(answer.json()).toEqual({ error: 'InvalidRequest', message: 'the body is larger than 64 KiB' });
+  });
+
+  test('also when its address calls too often', async () => {
+    const other = build('spindle.example', false, {
+      calls: { perMinute: 1 },
+      readers: { trustedProxies: ['127.0.0.1'] },
+    });
+    const call = (from: string) =>
+      other.inject({
+        method: 'POST',
+        url: '/xrpc/sh.tangled.ci.cancelPipeline',
+        headers: { 'x-forwarded-for': from },
+        body: '{}',
+      });
+    expect((await call('198.51.100.1')).statusCode).toBe(403);
+    const answer = await call('198.51.100.1');
+    expect([answer.statusCode, answer.headers['retry-after']]).toEqual([429, '60']);
+    expect(answer.headers['access-control-allow-origin']).toBe('*');
+    expect(answer.json()).toMatchObject({ error: 'RateLimitExceeded' });
+    expect((await call('198.51.100.2')).statusCode).toBe(403);
+    await other.close();
   });
 
   test('also when it asks for a stream', async () => {

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { parsePublicMultikey } from '@atcute/crypto';
 import * as fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
-import { createNetwork } from '../../sim/atproto/index.ts';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createNetwork, startPlc } from '../../sim/atproto/index.ts';
 import { ClientError } from '../../src/clients/error.ts';
 import type { SigningKey } from '../../src/clients/identity.ts';
 import { addressRate } from '../../src/server/address-rate.ts';
 import { serviceAuth } from '../../src/server/auth.ts';
+import { callers } from '../../src/server/callers.ts';
 import { type Claims, claimsProblem, readToken } from '../../src/server/service-token.ts';
 import { XrpcRefusal } from '../../src/server/xrpc-error.ts';
 import { readAsked } from '../../src/server/xrpc-input.ts';
@@ -109,6 +110,19 @@ describe('a token', () => {
       expect(await problemOf(authenticate(`bearer ${await alice.token(method)}`, method))).toMatch(problem);
     }
   });
+});
+
+test.each([true, false])('a did:web of this machine is read in development only (%s)', async (dev) => {
+  const network = createNetwork();
+  const plc = await startPlc(network);
+  const calling = callers({ hostname: 'spindle.example', dev, plcUrl: plc.url });
+  onTestFinished(async () => void (await Promise.all([plc.close(), calling.close()])));
+  const { did } = network.account({ did: plc.webDid() });
+  const alice = await signer(network, did, 'did:web:spindle.example');
+  const caller = calling.authenticate(`Bearer ${await alice.token(method)}`, method);
+  if (dev) expect((await caller).did).toBe(did);
+  else expect(await problemOf(caller)).toMatch(/^403 signature verification failed: .*cannot be had/);
+  expect(plc.requests()).toHaveLength(dev ? 1 : 0);
 });
 
 const now = 1_800_000_000;
