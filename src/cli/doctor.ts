@@ -93,10 +93,14 @@ const marks: Record<State, { mark: string; colour: Colour }> = {
 
 function* asText(found: readonly Examined[], colours: boolean): Generator<string> {
   const painted = (colour: Colour, text: string): string => (colours ? coloured(text, colour) : text);
-  const width = Math.min(32, Math.max(...found.map(({ name }) => plain(name).length)));
+  const lines = together(found);
+  const width = Math.min(widestName, Math.max(...found.map(({ name }) => plain(name).length)));
   let group: Group | undefined;
-  for (const each of found) {
-    if (each.group !== group) yield `${group === undefined ? '' : '\n'}${painted('bold', each.group)}`;
+  for (const each of lines) {
+    if (each.group !== group) {
+      if (group !== undefined) yield '';
+      yield painted('bold', each.group);
+    }
     group = each.group;
     const { mark, colour } = marks[each.state];
     yield `  ${painted(colour, mark)} ${plain(each.name).padEnd(width)}  ${plain(each.found)}`;
@@ -104,6 +108,20 @@ function* asText(found: readonly Examined[], colours: boolean): Generator<string
   }
   yield '';
   yield summary(found);
+}
+
+const widestName = 32;
+
+/** What could not be judged for one and the same reason, on one line. */
+function together(found: readonly Examined[]): Examined[] {
+  const lines: Examined[] = [];
+  for (const each of found) {
+    const last = lines.at(-1);
+    const same = last?.group === each.group && last.found === each.found;
+    if (!last || !same || each.state !== 'skipped' || last.state !== 'skipped') lines.push(each);
+    else lines[lines.length - 1] = { ...last, name: `${last.name}, ${each.name}` };
+  }
+  return lines;
 }
 
 function summary(found: readonly Examined[]): string {

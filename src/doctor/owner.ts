@@ -49,15 +49,14 @@ export function ownerChecks({ dev, owner, hostname, network }: ToolConfig, timeo
     return at;
   });
 
-  const directory = new URL(network.plcUrl).host;
+  const directory = owner?.startsWith('did:web:')
+    ? 'the host that it names can be reached'
+    : `${new URL(network.plcUrl).host} can be reached (WHORL_PLC_URL)`;
   return {
     close: () => Promise.all([guarded.close(), open.close()]),
     checks: [
-      checkWith(
-        named,
-        'owner',
-        `check WHORL_OWNER_DID, and that ${directory} can be reached (WHORL_PLC_URL)`,
-        async (did) => ok(`${did} lives at ${await resolved()}`),
+      checkWith(named, 'owner', `check WHORL_OWNER_DID, and that ${directory}`, async (did) =>
+        ok(`${did} lives at ${await resolved()}`),
       ),
       checkWith(server, 'owner’s server', 'until it is back, new members and repositories may wait', async () =>
         handle(await described()),
