@@ -44,7 +44,7 @@ export function exportCommand(shell: Shell = ownShell): Command {
         async (sql) => {
           const pipeline = named === undefined ? undefined : await findPipeline(sql, named);
           await walkAudit(sql, { since, pipeline }, (rows) => {
-            for (const row of rows) shell.print(json(asData(row), 0));
+            shell.print(rows.map((row) => json(asData(row), 0)).join('\n'));
           });
         },
         { answerWithinMs },

@@ -47,6 +47,9 @@ const inShell = (script: string): Ran =>
 const onTerminal = (line: string): Ran =>
   start('script', ['-qefc', `stty cols 80 rows 24; exec "${node}" "${main}" ${line}`, '/dev/null']);
 
+// oxlint-disable-next-line no-control-regex -- the codes of the terminal are what it is about
+const withoutCodes = (text: string): string => text.replaceAll(/\u001b\[[?\d]*[A-Za-z]/g, '');
+
 describe('exit codes', () => {
   test('a mistyped command suggests the nearest, and nothing is printed', async () => {
     const { code, out, err } = whorl('pipelnes');
@@ -74,6 +77,17 @@ describe('exit codes', () => {
     const lines = out().trim().split('\n');
     expect([lines.length, lines[2]]).toEqual([3, '0']);
   });
+});
+
+test('an export of any length takes the same memory', async () => {
+  await db.sql`
+    insert into triggers (knot, nsid, rkey, share, state, reason)
+    select 'memory.example', 'sh.tangled.pipeline', n, 0, 'refused', repeat('because ', 120) from generate_series(1, 60000) n`;
+  const { code, out, err } = inShell('export NODE_OPTIONS=--max-old-space-size=40; whorl export | wc -lc');
+  expect([await code, err()]).toEqual([0, '']);
+  const [lines = 0, bytes = 0] = out().trim().split(/\s+/).map(Number);
+  expect(lines).toBeGreaterThanOrEqual(60_000);
+  expect(bytes).toBeGreaterThan(48 * 1024 * 1024);
 });
 
 test('help and looking at a pipeline load nothing of Temporal', async () => {
@@ -143,10 +157,7 @@ describe('whorl watch', () => {
     child.stdin?.write('\u0003');
     expect(await code).toBe(130);
     expect(out().lastIndexOf('\u001b[?25h')).toBeGreaterThan(out().lastIndexOf('\u001b[?25l'));
-    // oxlint-disable-next-line no-control-regex -- the codes of the terminal are what it is about
-    const lines = out()
-      .replaceAll(/\u001b\[[?\d]*[A-Za-z]/g, '')
-      .split(/\r?\n/);
+    const lines = withoutCodes(out()).split(/\r?\n/);
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
   });
 
