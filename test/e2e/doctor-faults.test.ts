@@ -1,9 +1,13 @@
+import https from 'node:https';
 import { createServer, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import tls from 'node:tls';
 import { afterEach, expect, test } from 'vitest';
+import { didDocument } from '../../src/server/identity.ts';
 import { pinRepo } from '../../src/store/repos.ts';
+import { authority } from '../support/certificates.ts';
 import { freshDatabase } from '../support/database.ts';
-import { doctor, examined, wrong } from '../support/doctor.ts';
+import { doctor, examined, finding, wrong } from '../support/doctor.ts';
 import { repo } from '../support/spindle.ts';
 
 const stops: (() => Promise<unknown> | unknown)[] = [];
@@ -118,4 +122,42 @@ test('an endless answer is not read to its end', async () => {
   });
   const { report } = await examined(everythingAt(host), ['--timeout', '5s', '--only', 'public']);
   expect(wrong(report)).toEqual(['public: owner', 'public: did.json', 'public: events']);
+});
+
+test('a certificate that nobody vouches for, and one that ends soon', async () => {
+  const { ca, issue } = authority('doctors');
+  const { cert, key } = issue('localhost');
+  const owner = 'did:plc:ewvi7nxzyoun6zhxrhs64oiz';
+  const server = https.createServer({ cert, key }, (request, response) => {
+    const body =
+      request.url === '/.well-known/did.json' ? didDocument({ hostname: 'localhost', owner, dev: false }) : { owner };
+    response.setHeader('content-type', 'application/json').end(JSON.stringify(body));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  stops.push(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  const env = { ...everythingAt('localhost'), WHORL_DEV: 'false' };
+  const args = ['--only', 'public', '--url', `https://localhost:${port}`];
+
+  const stranger = await examined(env, args);
+  expect(wrong(stranger.report)).toEqual(['public: address']);
+  expect(finding(stranger.report, 'public: address')).toMatchObject({
+    state: 'fail',
+    found: expect.stringMatching(/^the certificate of localhost:\d+ is not good: /),
+  });
+
+  const known = tls.getCACertificates();
+  tls.setDefaultCACertificates([...known, ca]);
+  stops.push(() => tls.setDefaultCACertificates(known));
+  const ending = await examined(env, args);
+  // It is no server of ours, so it takes no readers.
+  expect(wrong(ending.report)).toEqual(['public: address', 'public: events']);
+  expect(finding(ending.report, 'public: address')).toMatchObject({
+    state: 'warn',
+    found: expect.stringMatching(/its certificate is good for (24|23) h/),
+    advice: expect.stringContaining('renew'),
+  });
 });
