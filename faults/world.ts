@@ -24,6 +24,8 @@ export interface Run {
   readonly database: DatabaseService;
   readonly engine: Engine;
   readonly members: readonly Supervised[];
+  /** Where each process tells its metrics. */
+  readonly metrics: { name: string; url: string }[];
   readonly repos: readonly Repo[];
   readonly pushes: Push[];
   readonly asked: Asked[];
@@ -116,7 +118,8 @@ export async function startRun({ seed, dir, secrets, durations, signal, say }: W
     ready('a CI, two knots, and a network of records');
 
     const crashes: Crash[] = [];
-    const ports = await freePorts(replicas * 2);
+    const ports = await freePorts(replicas * (2 + roleNames.length));
+    const metrics: Run['metrics'] = [];
     const webhooks = await link('webhooks', 'tcp', ...ports.slice(0, replicas).map((port) => `127.0.0.1:${port}`));
     const face = await link('public', 'tcp', ...ports.slice(replicas).map((port) => `127.0.0.1:${port}`));
     const common = settings(secrets, forge.owner, durations);
@@ -145,7 +148,9 @@ export async function startRun({ seed, dir, secrets, durations, signal, say }: W
         WHORL_LISTEN_ADDR: `127.0.0.1:${role === 'server' ? ports[replicas + n] : 0}`,
         WHORL_WEBHOOK_ADDR: `127.0.0.1:${role === 'ingest' ? ports[n] : 0}`,
         WHORL_HEALTH_ADDR: '127.0.0.1:0',
+        WHORL_METRICS_ADDR: `127.0.0.1:${ports[replicas * 2 + metrics.length]}`,
       };
+      metrics.push({ name, url: `http://${env.WHORL_METRICS_ADDR}/metrics` });
       const started = supervise({ name, role, env, links: own, dir, onCrash: (crash) => crashes.push(crash) });
       stops.push(() => started.stop());
       return started;
@@ -201,6 +206,7 @@ export async function startRun({ seed, dir, secrets, durations, signal, say }: W
       database,
       engine,
       members,
+      metrics,
       repos: forge.repos,
       pushes,
       asked,

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import type { Summary } from '../check/index.ts';
@@ -55,9 +56,23 @@ export async function collect({ run, secrets, dir, say, ...times }: CollectOptio
     maxHistories,
     recorded: existsSync(recorded) ? [recorded] : [],
     secrets: Object.entries(secrets).map(([name, value]) => ({ name, value: String(value) })),
+    texts: await Promise.all(run.metrics.map(metricsOf)),
     files: members.map(({ name }) => ({ place: `log of ${name}`, path: path.join(dir, `${name}.log`) })),
     ...(say && { say }),
   });
+}
+
+/** What a process says to Prometheus. One that has just been started again is asked until it answers. */
+async function metricsOf({ name, url }: Run['metrics'][number]): Promise<{ place: string; text: string }> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      const answer = await fetch(url, { signal: AbortSignal.timeout(5_000) });
+      return { place: `metrics of ${name}`, text: await answer.text() };
+    } catch (cause) {
+      if (tries === 20) throw new Error(`${name} does not answer ${url}`, { cause });
+      await delay(500);
+    }
+  }
 }
 
 /** Writes down what the verdicts rest on. */
