@@ -42,10 +42,10 @@ const shots: Record<string, Shot> = {
   'temporal-parked': list("Parked IS NOT NULL AND ExecutionStatus = 'Running'"),
 
   async 'temporal-details'(page, at) {
-    await page.setViewportSize({ ...size, height: 1_000 });
+    await page.setViewportSize({ ...size, height: 1_300 });
     await open(page, at, at.pipelines.missing, 'User Metadata');
-    await visible(page, 'deploy.yml').waitFor();
-    return { clip: { y: 300, height: 700 } };
+    await page.waitForTimeout(3_000);
+    return { clip: { y: 310, height: 900 } };
   },
 
   async 'temporal-pending'(page, at) {

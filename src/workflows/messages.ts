@@ -52,6 +52,9 @@ export interface CommandInput {
   reason?: string;
 }
 
+/** As a person may send it, who need not know an id. */
+export type LooseCommandInput = Partial<CommandInput> | undefined;
+
 export interface JobView extends Fact {
   job: string;
   build?: string;
@@ -76,7 +79,7 @@ export interface Watch {
 
 export const watch = defineSignal<[Watch]>('watch');
 export const notices = defineSignal<[Notice[]]>('notices');
-export const cancel = defineUpdate<string, [Partial<CommandInput> | undefined]>('cancel');
-export const rerun = defineUpdate<string, [Partial<CommandInput> | undefined]>('rerun');
-export const retryStep = defineUpdate<string, [Partial<CommandInput> | undefined]>('retryStep');
+export const cancel = defineUpdate<string, [LooseCommandInput]>('cancel');
+export const rerun = defineUpdate<string, [LooseCommandInput]>('rerun');
+export const retryStep = defineUpdate<string, [LooseCommandInput]>('retryStep');
 export const view = defineQuery<PipelineView>('state');

@@ -1,17 +1,10 @@
-import {
-  CancellationScope,
-  condition,
-  continueAsNew,
-  currentUpdateInfo,
-  setHandler,
-  Trigger,
-  workflowInfo,
-} from '@temporalio/workflow';
+import { CancellationScope, condition, continueAsNew, setHandler, Trigger, workflowInfo } from '@temporalio/workflow';
 import { currentBuild, standing } from '../pipeline/job.ts';
 import type { Status } from '../pipeline/status.ts';
 import { activitiesFor } from './activities.ts';
 import { adopt, begin, canRerun, retry, startRerun, stop } from './builder.ts';
 import { clock } from './clock.ts';
+import { data, whole } from './command.ts';
 import { goOnWithLog } from './log-run.ts';
 import { logKeeper, watchLog } from './logs.ts';
 import * as messages from './messages.ts';
@@ -121,15 +114,6 @@ function listen(p: Pipeline): void {
   });
   setHandler(messages.view, () => viewOf(p), { description: 'Where every job stands.' });
 }
-
-const data = 'Data is optional: {"job": "ci.yml", "by": "your name"}.';
-
-/** What a person sends from the Temporal UI may lack anything; the update has an id of its own. */
-const whole = (command?: Partial<messages.CommandInput>): messages.CommandInput => ({
-  ...command,
-  id: command?.id ?? currentUpdateInfo()?.id ?? '',
-  by: command?.by ?? 'somebody at Temporal',
-});
 
 /** What a command did is seen in the Temporal UI at once. */
 function shown(p: Pipeline, answer: string): string {
