@@ -3,6 +3,8 @@ import { Connection, isGrpcServiceError } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time.js';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { attributeTypeNames, attributeTypes, type AttributeType, wantedAttributes } from '../search-attributes.ts';
+import { tlsProblem } from '../clients/tls-problem.ts';
+import { temporalAdvice } from '../roles/temporal.ts';
 import { CommandError, messageOf } from './errors.ts';
 
 /** gRPC's codes, as far as an answer with one of them will not change by itself. */
@@ -67,7 +69,12 @@ export async function ensureSearchAttributes(
   };
 
   try {
-    const lacking = await patiently(missing, { waitMs, onWait, server });
+    const lacking = await patiently(missing, {
+      waitMs,
+      onWait,
+      server,
+      problem: () => tlsProblem(address, connectionOptions.tls),
+    });
     if (check && lacking.length > 0) {
       throw new CommandError(
         `Temporal (${server}) lacks the search attributes ${list(lacking)}: run \`whorl migrate\``,
@@ -89,7 +96,7 @@ export async function ensureSearchAttributes(
 /** Tries until the time is up, while another try may help. */
 async function patiently<T>(
   work: () => Promise<T>,
-  { waitMs, onWait, server }: Pick<EnsureOptions, 'waitMs' | 'onWait'> & { server: string },
+  { waitMs, onWait, server, problem }: Pick<EnsureOptions, 'waitMs' | 'onWait'> & { server: string; problem: Problem },
 ): Promise<T> {
   const end = performance.now() + waitMs;
   for (let tries = 1; ; tries += 1) {
@@ -97,7 +104,7 @@ async function patiently<T>(
       return await work();
     } catch (error) {
       const final = error instanceof CommandError || isFinal(error);
-      if (final || performance.now() >= end) throw explained(error, server);
+      if (final || performance.now() >= end) throw await explained(error, server, problem);
       if (tries === 1) onWait?.(`waiting for Temporal (${server}): ${messageOf(error)}`);
       await delay(500);
     }
@@ -113,15 +120,19 @@ function checkType(name: string, type: AttributeType, found: unknown, server: st
   );
 }
 
-function explained(error: unknown, server: string): unknown {
+/** What is wrong with TLS, which the client's own error does not say. */
+type Problem = () => Promise<string | undefined>;
+
+async function explained(error: unknown, server: string, problem: Problem): Promise<unknown> {
   if (error instanceof CommandError) return error;
-  const why = messageOf(error);
+  const isAway = codeOf(error) !== grpc.notFound && !isFinal(error);
+  const why = (isAway ? await problem() : undefined) ?? messageOf(error);
   const message =
     codeOf(error) === grpc.notFound
       ? `the namespace does not exist in Temporal (${server}): create it (\`whorl migrate\` does, where the server lets it), or check TEMPORAL_NAMESPACE`
       : isFinal(error)
         ? `Temporal (${server}) does not let us see its search attributes (${why}): check the TEMPORAL_* credentials`
-        : `Temporal (${server}) does not answer (${why}): see that it runs, and check TEMPORAL_ADDRESS`;
+        : `Temporal (${server}) does not answer (${why}): ${temporalAdvice(why)}`;
   return new CommandError(message, undefined, { cause: error });
 }
 

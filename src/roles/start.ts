@@ -175,7 +175,7 @@ async function temporalHealth(deps: RoleDeps, parts: Ending) {
   const { openClient, temporalCheck } = await ofTemporal();
   const client = openClient(deps.temporal);
   parts.service(() => client.connection.close());
-  return healthPart(deps, { temporal: temporalCheck(client) });
+  return healthPart(deps, { temporal: temporalCheck(client, deps.temporal) });
 }
 
 /** Traces, if this process's environment wants them. */

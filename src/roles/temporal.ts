@@ -1,6 +1,7 @@
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
+import { tlsProblem } from '../clients/tls-problem.ts';
 import type { Check } from '../health/health.ts';
 
 /** Where Temporal is. */
@@ -41,15 +42,16 @@ export function openClient({ connection, namespace }: TemporalAt): Client {
 }
 
 export const temporalCheck =
-  (client: Client): Check =>
+  (client: Client, { connection }: TemporalAt): Check =>
   async () => {
     try {
-      await client.connection.withDeadline(Date.now() + 1_500, () =>
+      await client.connection.withDeadline(Date.now() + 1_200, () =>
         client.workflowService.describeNamespace({ namespace: client.options.namespace }),
       );
       return { ok: true, detail: 'Temporal answers' };
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const problem = await tlsProblem(connection.address ?? 'localhost:7233', connection.tls);
+      const why = problem ?? (error instanceof Error ? error.message : String(error));
       return { ok: false, detail: `Temporal does not answer (${why}): ${temporalAdvice(why)}` };
     }
   };

@@ -25,7 +25,10 @@ const spreadAs = (all: Fleet, expected: string): Promise<unknown> =>
     const counts = [...(await holders(all)).values()]
       .map((sources) => sources.filter((source) => source.startsWith('dispatch/')).length)
       .filter((count) => count > 0);
-    return counts.reduce((sum, count) => sum + count, 0) === shares && counts.toSorted().join() === expected;
+    return (
+      counts.reduce((sum, count) => sum + count, 0) === shares &&
+      counts.toSorted((one, other) => one - other).join() === expected
+    );
   });
 
 /** Pushes, with another one every so often, until it is told to end; then all that were pushed. */
