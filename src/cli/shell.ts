@@ -31,9 +31,10 @@ export const ownShell: Shell = {
   print: (line) => console.log(line),
   complain: (line) => console.error(line),
   colours: stdout.isTTY && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
-  terminal: stdout.isTTY
-    ? { size: () => ({ columns: stdout.columns, rows: stdout.rows }), write: (text) => void stdout.write(text) }
-    : undefined,
+  terminal:
+    stdout.isTTY && process.env['TERM'] !== 'dumb'
+      ? { size: () => ({ columns: stdout.columns, rows: stdout.rows }), write: (text) => void stdout.write(text) }
+      : undefined,
   ask: process.stdin.isTTY && stdout.isTTY ? askHere : undefined,
 };
 

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { isEnd } from '../pipeline/status.ts';
-import type { Sql } from '../store/db.ts';
+import { isUnavailable, type Sql } from '../store/db.ts';
 import { listen } from '../store/listen.ts';
 import { type ListedPipeline, listPipelines, type PipelineFilter } from '../store/pipeline-list.ts';
 import { triggerOf } from '../store/overview.ts';
@@ -21,6 +21,8 @@ interface Options extends FilterOptions {
 const lookEveryMs = 2_000;
 /** Between two looks, however many notices come. */
 const restMs = 200;
+/** How long the database may be away before we give up. At the start we do not wait at all. */
+const patienceMs = 120_000;
 /** As many as a person can follow. */
 const most = 50;
 
@@ -87,15 +89,25 @@ async function watch(sql: Sql, filter: PipelineFilter, view: View, signal: Abort
   const listener = listen(sql, ['statuses', 'inbox'], () => wake());
   signal.addEventListener('abort', () => wake(), { once: true });
   view.onResize(() => wake());
+  let last: Seen | undefined;
+  let seenAt = Number.NEGATIVE_INFINITY;
   try {
     while (!signal.aborted) {
       // Before looking, so that a notice that comes meanwhile counts.
       const woken = Promise.withResolvers<void>();
       wake = woken.resolve;
-      const found = await look(sql, filter);
+      const found = await look(sql, filter).catch((error: unknown) => {
+        const away = performance.now() - seenAt;
+        if (!isUnavailable(error) || away > patienceMs) throw error;
+        view.show(last?.pipelines ?? [], ['The database does not answer; trying again.']);
+      });
       if (signal.aborted) break;
-      view.show(found.pipelines, found.waiting);
-      if (filter.ids && found.open === 0) return found.red;
+      if (found) {
+        seenAt = performance.now();
+        last = found;
+        view.show(found.pipelines, found.waiting);
+        if (filter.ids && found.open === 0) return found.red;
+      }
       const timer = setTimeout(woken.resolve, lookEveryMs);
       await woken.promise;
       clearTimeout(timer);
