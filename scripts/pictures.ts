@@ -45,7 +45,7 @@ const shots: Record<string, Shot> = {
     await page.setViewportSize({ ...size, height: 1_300 });
     await open(page, at, at.pipelines.missing, 'User Metadata');
     await page.waitForTimeout(3_000);
-    return { clip: { y: 310, height: 900 } };
+    return { clip: { y: 310, height: 880 } };
   },
 
   async 'temporal-pending'(page, at) {
@@ -71,7 +71,7 @@ const shots: Record<string, Shot> = {
     const heading = page.getByRole('heading', { name: 'Timeline' }).locator('visible=true').first();
     await heading.waitFor();
     const box = await heading.boundingBox();
-    return { clip: { y: (box?.y ?? 700) - 20, height: 640 } };
+    return { clip: { y: (box?.y ?? 700) - 20, height: 580 } };
   },
 
   async 'temporal-schedule'(page, at) {

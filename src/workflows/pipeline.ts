@@ -101,16 +101,18 @@ function listen(p: Pipeline): void {
   );
   setHandler(messages.cancel, (command) => shown(p, cancelJobs(p, whole(command))), {
     description: `Stop the builds of one job, or of all that have not ended. ${data}`,
-    validator: (command) => requires(p, command?.job, (run) => !hasEnded(run), 'has already ended'),
+    validator: (command: messages.LooseCommandInput) =>
+      requires(p, command?.job, (run) => !hasEnded(run), 'has already ended'),
   });
   setHandler(messages.rerun, (command) => shown(p, startRerun(p, whole(command))), {
     description: `Run one ended job again as a new attempt, or all that have ended. ${data}`,
-    validator: (command) =>
+    validator: (command: messages.LooseCommandInput) =>
       requires(p, command?.job, canRerun, 'cannot run again: it has not ended, or its workflow file is wrong'),
   });
   setHandler(messages.retryStep, (command) => shown(p, retry(p, whole(command))), {
     description: `Try a parked step again, of one job or of all that wait. ${data}`,
-    validator: (command) => requires(p, command?.job, (run) => run.parked !== null, 'is not parked'),
+    validator: (command: messages.LooseCommandInput) =>
+      requires(p, command?.job, (run) => run.parked !== null, 'is not parked'),
   });
   setHandler(messages.view, () => viewOf(p), { description: 'Where every job stands.' });
 }
