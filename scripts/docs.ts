@@ -29,6 +29,12 @@ Where Temporal is, is said by the standard \`TEMPORAL_*\` variables alone, the s
 \`TEMPORAL_PROFILE\` is set, \`whorl up\` runs a server of its own; \`whorl ingest\` and \`whorl worker\` need one of them.
 `;
 
+const traces = `## Traces
+
+OpenTelemetry's own variables say whether traces are sent, and where: none unless \`OTEL_EXPORTER_OTLP_ENDPOINT\` or
+\`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT\` is set. [What they hold](metrics.md#traces).
+`;
+
 const unsupported = `## Names of tack without a meaning here
 
 Each gives a warning at start that says what to do.
@@ -43,7 +49,7 @@ Each gives a warning at start that says what to do.
 
 /** The text of docs/configuration.md. */
 export function configurationDocs(): string {
-  return [head, ...groups.map(section), temporal, unsupported].join('\n');
+  return [head, ...groups.map(section), temporal, traces, unsupported].join('\n');
 }
 
 function section(group: (typeof groups)[number]): string {

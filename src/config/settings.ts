@@ -188,7 +188,8 @@ export const settings = {
     group: 'Behaviour',
     form: form.oneOf('auto', 'json', 'pretty'),
     default: 'auto',
-    description: '`auto` is `pretty` on a terminal and `json` elsewhere.',
+    description:
+      '`auto` is `pretty` on a terminal and `json` elsewhere. Without the package `pino-pretty` it is always `json`.',
     example: 'json',
   },
   drainTime: {

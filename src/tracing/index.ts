@@ -47,12 +47,15 @@ const current = new AsyncLocalStorage<Around>();
 
 /** Tells of something that is over. Outside of `traced` it needs its pipeline. Never fails. */
 export function recordSpan(span: Omit<SpanRecord, 'pipeline'> & { pipeline?: string }): void {
+  if (!sink) return;
   const around = current.getStore();
   const pipeline = span.pipeline ?? around?.pipeline;
-  if (!sink || pipeline === undefined) return;
+  if (pipeline === undefined) return;
   const under = around?.pipeline === pipeline && span.is === undefined ? around : undefined;
   sink({ epoch: under?.epoch, run: under?.run, parent: under?.id, ...span, pipeline });
 }
+
+const nothing = (): void => {};
 
 export interface Traced {
   /** Unset: that of the span which is under way. Without one, nothing is told. */
@@ -69,9 +72,10 @@ export async function traced<T>(
   { said, ...about }: Traced,
   work: (say: (more: Said) => void) => Promise<T>,
 ): Promise<T> {
+  if (!sink) return work(nothing);
   const around = current.getStore();
   const pipeline = about.pipeline ?? around?.pipeline;
-  if (!sink || pipeline === undefined) return work(() => {});
+  if (pipeline === undefined) return work(nothing);
   const under = around?.pipeline === pipeline ? around : undefined;
   const epoch = about.epoch ?? under?.epoch;
   const run = about.run ?? under?.run;

@@ -51,8 +51,13 @@ export async function startTracing(options: TracingOptions): Promise<() => Promi
     remember(key, epoch);
     return epoch;
   };
+  /** Whatever is wrong with a span, what it tells of goes on. */
   const send = (span: SpanRecord, epoch: number): void => {
-    if (isSampled(traceIdOf(span.pipeline, epoch))) exporter.send(span, epoch);
+    try {
+      if (isSampled(traceIdOf(span.pipeline, epoch))) exporter.send(span, epoch);
+    } catch (error) {
+      log.warn({ err: error, pipeline: span.pipeline, span: span.name }, 'a span cannot be told');
+    }
   };
   const sink: Sink = (span) => {
     if (span.epoch !== undefined) {
