@@ -48,6 +48,12 @@ export function buildActivities({ sql, providers, log }: BuildDeps): BuildActivi
     return ref ? { ref, seen: { build: ref.id, status: 'pending', at: 0 } } : undefined;
   };
 
+  /** What was found may have told its news to somebody who lost it. */
+  const asItStands = async ({ attempt }: Loaded, bound: Built): Promise<Built> => {
+    const [now] = await providerOf(attempt.spec.provider).read([bound.ref], cancellationSignal());
+    return now ?? bound;
+  };
+
   /** Cancels a build of ours that has no place. */
   const cancelExtra = async (provider: Provider, key: AttemptInput, built: Built): Promise<void> => {
     if (!isEnd(built.seen.status)) {
@@ -122,7 +128,7 @@ export function buildActivities({ sql, providers, log }: BuildDeps): BuildActivi
     const doubt = attempt.restored || lost.length > 0 || posts.some(({ extra }) => extra);
 
     const bound = boundBuild(loaded);
-    if (bound) return made(bound, doubt);
+    if (bound) return made(found.attempt.unsure ? await asItStands(loaded, bound) : bound, doubt);
     const last = lost.at(-1);
     if (last && !providerOf(attempt.spec.provider).capabilities.idempotentCreate) {
       const found = await reconcile(key, loaded);

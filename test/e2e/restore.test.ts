@@ -1,5 +1,5 @@
 import { expect, inject, test, type TestContext, vi } from 'vitest';
-import { answer, loseAnswer } from '../../sim/buildkite/index.ts';
+import { answer, loseAnswer, rateLimited } from '../../sim/buildkite/index.ts';
 import { restore, type Restored } from '../../src/cli/restore-run.ts';
 import { restoreTemporal } from '../../src/cli/restore-temporal.ts';
 import type { Role } from '../../src/roles/role.ts';
@@ -255,3 +255,29 @@ test('a trigger that is older than ten minutes costs one look at the CI, and one
   expect(buildsOf(whorl, young)).toHaveLength(1);
   expect(lists()).toBe(1);
 });
+
+test.for([
+  { what: 'answers 500', fault: answer(500), times: 3 },
+  { what: 'asks for patience', fault: rateLimited(1), times: 2 },
+  { what: 'takes no token', fault: answer(401), times: 3 },
+  // Its job waits for the operator then, and says so.
+  { what: 'does not show the pipeline', fault: answer(404), times: 1, down: 'goes down from running to pending' },
+])(
+  'after a restore nothing is built while the CI $what; then the build is found',
+  async ({ fault, times, down }, context) => {
+    const { whorl, begin, end } = await mortal(context);
+    const backup = await backUp(whorl.sql);
+    const pushed = whorl.push(oneFile);
+    const build = await toRunning(whorl, pushed);
+    await end();
+    await disaster(whorl, backup);
+    whorl.ci.onRequest({ route: 'list' }, fault, times);
+    await begin();
+    await says(whorl, pushed, 'running');
+    whorl.ci.finish(build, 'passed');
+    await pushed.shows('ci.yml', 'success');
+    await pushed.ended();
+    expect(buildsOf(whorl, pushed)).toHaveLength(1);
+    expect(whorl.appview.problems).toEqual(down === undefined ? [] : [expect.stringContaining(down)]);
+  },
+);
