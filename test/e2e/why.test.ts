@@ -255,6 +255,16 @@ const situations: Situation[] = [
     todo: /^whorl worker$/,
   },
   {
+    what: 'its workflow code fails',
+    // Temporal refuses to schedule an activity whose first wait is longer than its longest.
+    own: { durations: { retryFirst: 30_000, retryMax: 1_000 } },
+    plant: async (whorl) => ({ ask: [whorl.push(files).id] }),
+    cause: 'workflow-failing',
+    standing: 'needs a person',
+    says: /a release that can run it: its workflow code fails, .*interval/i,
+    todo: /^whorl replay$/,
+  },
+  {
     what: 'no process of ingest runs',
     plant: async (whorl) => {
       const rkey = `late${randomUUID().slice(0, 8)}`;
