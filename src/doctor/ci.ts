@@ -6,7 +6,7 @@ import { ProviderError } from '../providers/errors.ts';
 import type { Limits } from '../providers/provider.ts';
 import type { Sql } from '../store/db.ts';
 import { type Budget, readBudget } from '../store/slots.ts';
-import { type Check, checkWith, fail, lasting, type Need, need, ok, Skip, warn } from './check.ts';
+import { type Check, check, checkWith, fail, lasting, type Need, need, ok, Skip, warn } from './check.ts';
 
 /** A share of the limit below which pipelines begin to wait. */
 const little = 0.1;
@@ -50,22 +50,17 @@ export function ciChecks(sql: Need<Sql>, { buildkite }: ToolConfig, timeoutMs: n
   });
 
   return [
-    checkWith(
-      async () => undefined,
-      'token',
-      'see that this machine reaches it, and check WHORL_BUILDKITE_API_URL',
-      async () => {
-        try {
-          return ownWord(await token());
-        } catch (error) {
-          if (isLimited(error)) throw new Skip('the rate limit is used up');
-          if (!(error instanceof ProviderError) || error.failure !== 'CredentialsRejected') throw error;
-          const advice =
-            'make a new token and put it into WHORL_BUILDKITE_TOKEN or its file; then `whorl retry --cause CredentialsRejected`';
-          return fail('the CI refuses the token', advice);
-        }
-      },
-    ),
+    check('token', 'see that this machine reaches it, and check WHORL_BUILDKITE_API_URL', async () => {
+      try {
+        return ownWord(await token());
+      } catch (error) {
+        if (isLimited(error)) throw new Skip('the rate limit is used up');
+        if (!(error instanceof ProviderError) || error.failure !== 'CredentialsRejected') throw error;
+        const advice =
+          'make a new token and put it into WHORL_BUILDKITE_TOKEN or its file; then `whorl retry --cause CredentialsRejected`';
+        return fail('the CI refuses the token', advice);
+      }
+    }),
     checkWith(judged, 'scopes', '', async (about) => {
       const lacking = lackingScopes(about);
       if (lacking.length === 0) return ok('all that are needed');

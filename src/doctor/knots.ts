@@ -5,7 +5,20 @@ import { eventsUrl, knotNameProblem } from '../ingest/knot-url.ts';
 import type { Sql } from '../store/db.ts';
 import { ingestProcesses, type SourceFacts, sourceFacts } from '../store/examine.ts';
 import { type WantedKnot, wantedKnots } from '../store/repos.ts';
-import { ahead, type Check, checkWith, fail, type Finding, lasting, type Need, need, ok, Skip, warn } from './check.ts';
+import {
+  ahead,
+  type Check,
+  check,
+  checkWith,
+  fail,
+  type Finding,
+  lasting,
+  type Need,
+  need,
+  ok,
+  Skip,
+  warn,
+} from './check.ts';
 import { ask, type Asked } from './ask.ts';
 import { behindMs, glance } from './stream.ts';
 
@@ -17,16 +30,14 @@ const soonMs = 14 * 86_400_000;
 const listenMs = 1_000;
 /** Knots are strangers' machines, and there may be hundreds. */
 const atOnce = 20;
+const mostRounds = 50;
 
 /** Each knot that a served repository lives on: reachable, right about the time, and read up to now. */
 export function knotChecks(sql: Need<Sql>, config: ToolConfig): Check[] {
   return [
-    async (timeoutMs) => {
-      const found = await checkWith(sql, 'knots', 'see the database', async (on) => list(on, config, timeoutMs))(
-        timeoutMs * 50,
-      );
-      return found;
-    },
+    // Each knot has its own deadline, and there may be several rounds of them.
+    (timeoutMs) =>
+      checkWith(sql, 'knots', 'see the database', (on) => list(on, config, timeoutMs))(timeoutMs * mostRounds),
   ];
 }
 
@@ -60,24 +71,16 @@ async function one(
   timeoutMs: number,
 ): Promise<Finding[]> {
   const guard = addressGuard({ dev, vouched: () => pinned });
-  const { signal } = withTimeout(timeoutMs);
+  const signal = AbortSignal.timeout(timeoutMs * 0.9);
   const answer = need(() => greet(knot, dev, guard, signal));
   const told = need(async () => {
     const asked = await answer().catch(() => undefined);
     if (!asked) throw new Skip('the knot does not answer');
     return asked;
   });
-  const advice = `if it is gone for good, its repositories should leave: \`whorl repos\` lists them`;
+  const advice = 'see that this machine reaches it; if it is gone for good, its repositories must move or be unpinned';
   const found = await Promise.all([
-    checkWith(
-      async () => undefined,
-      knot,
-      `see that it runs and is reachable from here; ${advice}`,
-      async () => {
-        const asked = await answer();
-        return reachable(asked);
-      },
-    )(timeoutMs),
+    check(knot, advice, async () => reachable(await answer()))(timeoutMs),
     checkWith(told, `${knot} clock`, '', async ({ skewMs }) => clock(skewMs))(timeoutMs),
     checkWith(told, `${knot} events`, 'its /events must take WebSockets: see its reverse proxy', (asked, stop) =>
       events(knot, asked, fact, dev, guard, stop),
@@ -132,8 +135,4 @@ async function events(
   const found = `events of the last ${lasting(ms)} are not read yet${why}`;
   const advice = 'see the log of the ingest process that holds it; `whorl ingest` may be restarted at any time';
   return ms < behind.fail ? warn(found, advice) : fail(found, advice);
-}
-
-function withTimeout(ms: number): { signal: AbortSignal } {
-  return { signal: AbortSignal.timeout(ms) };
 }

@@ -5,7 +5,7 @@ import { isPublic } from '../clients/guard.ts';
 import type { ToolConfig } from '../config/index.ts';
 import { didDocument, spindleDid } from '../server/identity.ts';
 import { ask, type Asked } from './ask.ts';
-import { type Check, checkWith, fail, lasting, type Need, need, ok, Skip, warn, wordsOf } from './check.ts';
+import { type Check, check, checkWith, fail, lasting, type Need, need, ok, Skip, warn, wordsOf } from './check.ts';
 
 const soonMs = 14 * 86_400_000;
 
@@ -34,22 +34,17 @@ export function publicChecks(config: ToolConfig, url: string, timeoutMs: number)
   return {
     face,
     checks: [
-      checkWith(
-        async () => undefined,
-        'address',
-        '',
-        async () => {
-          try {
-            const { certificateUntil } = await asked();
-            return await address(url, certificateUntil, dev);
-          } catch (error) {
-            if (error instanceof Skip) throw error;
-            const advice =
-              'see its DNS, its reverse proxy and that `whorl server` (or `whorl up`) runs; `--url` looks elsewhere';
-            return (dev ? warn : fail)(wordsOf(error), advice);
-          }
-        },
-      ),
+      check('address', '', async () => {
+        try {
+          const { certificateUntil } = await asked();
+          return await address(url, certificateUntil, dev);
+        } catch (error) {
+          if (error instanceof Skip) throw error;
+          const advice =
+            'see its DNS, its reverse proxy and that `whorl server` (or `whorl up`) runs; `--url` looks elsewhere';
+          return (dev ? warn : fail)(wordsOf(error), advice);
+        }
+      }),
       checkWith(face, 'owner', '', async (answer) => ownerOf(answer, owner)),
       checkWith(
         face,

@@ -10,7 +10,7 @@ import { freshDatabase } from '../support/database.ts';
 import { doctor, examined, finding, wrong } from '../support/doctor.ts';
 import { repo } from '../support/spindle.ts';
 
-const stops: (() => Promise<unknown> | unknown)[] = [];
+const stops: (() => Promise<unknown> | void)[] = [];
 afterEach(async () => {
   for (let stop = stops.pop(); stop; stop = stops.pop()) await stop();
 });
