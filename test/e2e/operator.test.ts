@@ -105,7 +105,7 @@ test.concurrent.for(ways)(
 test.concurrent.for(ways)(
   'a create that is paused by $by stays so and says so, and goes on when it is unpaused',
   async ({ pause, reset, unpause }, context) => {
-    const whorl = await ownSpindle(context, { durations: { looks: [3_000] } });
+    const whorl = await ownSpindle(context, { durations: { looks: [20_000] } });
     whorl.ci.onRequest({ route: 'create' }, answer(500, { accepted: true }));
     const pushed = whorl.push(oneFile);
     await failingActivity(pushed, creating);
@@ -119,12 +119,12 @@ test.concurrent.for(ways)(
     whorl.ci.onRequest({ route: 'create' }, answer(500, { accepted: true }));
     const other = whorl.push(oneFile);
     await failingActivity(other, creating);
-    await until('the other one has its build', async () => (await pendingOf(other)) === undefined);
+    await until('the other one has its build', async () => (await pendingOf(other)) === undefined, 60_000);
     expect(await pendingOf(pushed)).toMatchObject({ paused: true, attempt });
 
     await unpause(whorl, pushed);
     if ((await pendingOf(pushed))?.paused) await reset(whorl, pushed);
-    await until('it goes on', async () => (await pendingOf(pushed)) === undefined);
+    await until('it goes on', async () => (await pendingOf(pushed)) === undefined, 60_000);
     await passes(whorl, pushed);
     expect(whorl.ci.builds()).toHaveLength(2);
   },
@@ -160,6 +160,10 @@ test.concurrent('Parked lists what waits for a person, by its cause, and nothing
   expect(await ids('Parked IS NOT NULL AND ExecutionStatus = "Running"')).toEqual([pushed.id]);
   expect(await ids('Parked = "TargetMissing" AND ExecutionStatus = "Running"')).toEqual([pushed.id]);
   expect(await ids('Parked = "CredentialsRejected" AND ExecutionStatus = "Running"')).toEqual([]);
+  expect(await ids(`\`Commit\` = "${pushed.sha}"`)).toEqual([pushed.id]);
+  const views = [...runbook.matchAll(/`<ui>\/namespaces\/default\/workflows\?query=([^`]+)`/g)];
+  expect(views.length).toBeGreaterThan(3);
+  for (const [, query = ''] of views) await ids(decodeURIComponent(query));
   const listed = await asPrinted(pushed, 'workflow list', [['Running"', `Running" AND ${only}`]]);
   expect(listed).toContain(pushed.rkey);
   expect(listed).not.toContain(running.rkey);
