@@ -10,13 +10,19 @@ export type ActivityCalls = ReturnType<typeof activitiesFor>;
  * failure, and can be reset there. What only a person can mend comes back as a failure that is not retried.
  */
 export function activitiesFor(durations: Durations) {
-  const retry = { initialInterval: durations.retryFirst, backoffCoefficient: 2, maximumInterval: durations.retryMax };
+  // Temporal refuses a policy whose first wait is longer than its longest.
+  const waits = (first: number, most: number) => ({
+    initialInterval: Math.min(first, most),
+    backoffCoefficient: 2,
+    maximumInterval: most,
+  });
+  const retry = waits(durations.retryFirst, durations.retryMax);
   const cancellationType = ActivityCancellationType.TRY_CANCEL;
   const builds = proxyActivities<Activities>({ startToCloseTimeout: durations.createTimeout, retry, cancellationType });
   const reads = proxyActivities<Activities>({ startToCloseTimeout: durations.readTimeout, retry, cancellationType });
   const rows = proxyActivities<Activities>({
     startToCloseTimeout: durations.publishTimeout,
-    retry: { ...retry, initialInterval: Math.min(200, durations.retryFirst), maximumInterval: durations.retryMax / 4 },
+    retry: waits(Math.min(200, durations.retryFirst), durations.retryMax / 4),
   });
   // A queue of their own: bringing logs takes long, and nothing that matters more may wait behind it.
   const logs = proxyActivities<Activities>({
