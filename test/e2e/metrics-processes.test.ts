@@ -29,10 +29,14 @@ test('each role answers /metrics on its own address, or on WHORL_METRICS_ADDR al
   expect((await fetch(`${server.url}/metrics`)).status).toBe(404);
   const { families } = await scrape(`http://${apart}`);
   expect([...families].filter((name) => name.startsWith('temporal_'))).toEqual([]);
-  await until('pollers of the worker', async () => {
-    const seen = await scrape(worker.url);
-    return (seen.value('temporal_num_pollers', { poller_type: 'workflow_task' }) ?? 0) > 0;
-  });
+  await until(
+    'pollers of the worker',
+    async () => {
+      const seen = await scrape(worker.url);
+      return (seen.value('temporal_num_pollers', { poller_type: 'workflow_task' }) ?? 0) > 0;
+    },
+    60_000,
+  );
   await until('all shares of dispatch are held', async () => {
     const seen = await scrape(ingest.url);
     return (

@@ -7,7 +7,7 @@ import { buildOf } from '../support/pipelines.ts';
 import { buildkiteFile } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000 });
 
 /** Every span leads to the one root. */
 function isConnected(spans: CollectedSpan[]): boolean {
@@ -40,10 +40,14 @@ test('one push is one connected trace through three processes, and a rerun is an
   const trace = traceIdOf(pushed.id, 0);
   const ofTrace = () => collector.spans.filter((span) => span.trace === trace);
   const named = (name: string) => ofTrace().filter((span) => span.name === name);
-  await until('the whole trace', () => {
-    const names = ['trigger', 'frame received', 'sent success', 'status success', 'webhook'];
-    return names.every((name) => named(name).length > 0) && isConnected(ofTrace());
-  });
+  await until(
+    'the whole trace',
+    () => {
+      const names = ['trigger', 'frame received', 'sent success', 'status success', 'webhook'];
+      return names.every((name) => named(name).length > 0) && isConnected(ofTrace());
+    },
+    60_000,
+  );
   expect(new Set(collector.spans.map((span) => span.trace))).toEqual(new Set([trace]));
   expect(new Set(ofTrace().map(({ role }) => role))).toEqual(new Set(['ingest', 'worker', 'server']));
   expect(named('trigger')).toMatchObject([{ parent: '', said: { state: 'started', repo: expect.any(String) } }]);
@@ -65,10 +69,14 @@ test('one push is one connected trace through three processes, and a rerun is an
   await whorl.command('rerun', pushed.id);
   const again = traceIdOf(pushed.id, 1);
   await buildOf(whorl, pushed, 'ci.yml', 2);
-  await until('a trace of the second run', () => {
-    const spans = collector.spans.filter((span) => span.trace === again);
-    return spans.some(({ name }) => name === 'opened again') && spans.some(({ name }) => name === 'POST create');
-  });
+  await until(
+    'a trace of the second run',
+    () => {
+      const spans = collector.spans.filter((span) => span.trace === again);
+      return spans.some(({ name }) => name === 'opened again') && spans.some(({ name }) => name === 'POST create');
+    },
+    60_000,
+  );
   for (const process of [server, ingest, worker]) process.signal('SIGTERM');
   for (const process of [server, ingest, worker]) expect(await process.exited()).toBe(0);
 });
@@ -87,7 +95,8 @@ test('a collector that is away holds nothing up, and is told of now and then', a
   await appview.connected();
   const pushed = whorl.push({ 'ci.yml': 'tack: { fake: }\n' });
   await pushed.shows('ci.yml', 'success');
-  await until('a complaint', () => worker.log.some(({ msg }) => String(msg).startsWith('traces cannot be sent')));
+  const complains = () => worker.log.some(({ msg }) => String(msg).startsWith('traces cannot be sent'));
+  await until('a complaint', complains, 60_000);
   for (const process of [server, ingest, worker]) process.signal('SIGTERM');
   for (const process of [server, ingest, worker]) expect(await process.exited()).toBe(0);
 });
