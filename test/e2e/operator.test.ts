@@ -132,7 +132,8 @@ test.concurrent.for(ways)(
 
 const late = { 'ci.yml': buildkiteFile('made-later') };
 async function parkedSpindle(context: Parameters<typeof ownSpindle>[0]) {
-  const whorl = await ownSpindle(context);
+  // Long enough for a pipeline whose job has ended to stay open while one speaks to it.
+  const whorl = await ownSpindle(context, { durations: { resend: 60_000 } });
   const pushed = whorl.push(late);
   await isParked(pushed);
   return { whorl, pushed };
