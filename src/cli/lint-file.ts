@@ -1,7 +1,7 @@
 import { type Document, isMap, isScalar, type Node } from 'yaml';
 import { nearest } from '../config/nearest.ts';
 import { type Planner, planJob } from '../pipeline/plan.ts';
-import { whorlKeys } from '../pipeline/whorl-keys.ts';
+import { readWhorl, whorlKeys } from '../pipeline/whorl-keys.ts';
 import { readYaml, valueOf } from '../pipeline/yaml.ts';
 import { targetKeys } from '../providers/planners.ts';
 import { whenProblems } from './lint-when.ts';
@@ -42,6 +42,10 @@ export function lintFile(name: string, raw: string, planners: Record<string, Pla
   if (planned.refusal !== undefined) linted.findings.push(refusalOf(planned.refusal, planned.provider, file, planners));
   if (!file) return linted;
   if (Object.hasOwn(file.value, 'when')) linted.when = file.value['when'];
+  const own = readWhorl(file.value);
+  // the plan stops at the first mistake
+  if (!own.ok && !(planned.refusal ?? '').includes(own.reason))
+    linted.findings.push(refusalOf(`${name}: ${own.reason}`, planned.provider, file, planners));
   linted.findings.push(...unusedKeys(file), ...aboutForge(file));
   return linted;
 }
@@ -81,11 +85,15 @@ function readFile(raw: string, document: Document): File | undefined {
 function refusalOf(refusal: string, provider: string | null, file: File | undefined, planners: object): Finding {
   const told = /at line (\d+), column \d+$/.exec(refusal)?.[1];
   if (told !== undefined) return { level: 'error', message: refusal, line: Number(told) };
-  const unknown = provider !== null && !Object.hasOwn(planners, provider);
+  const unknown = provider !== null && !Object.hasOwn(planners, provider) && !/\bwhorl[.:]/.test(refusal);
   const path = /\b(?:tack|whorl)(?:\.[\w-]+)+/.exec(refusal)?.[0].split('.') ?? pathOf(refusal, provider);
   const hint = unknown ? didYouMean(provider, Object.keys(planners)) : whorlHint(refusal);
   const line = file?.lineOf(...path);
-  return { level: 'error', message: `${refusal}${hint}`, ...(line === undefined ? {} : { line }) };
+  return {
+    level: 'error',
+    message: `${refusal}${hint === '' || refusal.endsWith('.') ? '' : '.'}${hint}`,
+    ...(line === undefined ? {} : { line }),
+  };
 }
 
 function pathOf(refusal: string, provider: string | null): string[] {

@@ -62,7 +62,7 @@ export function lintCommand(shell: Shell = ownShell, input: Readable = process.s
       if (wrong.length > 0) {
         throw new CommandError(
           results.length === 1
-            ? `${wrong[0]?.file} has errors`
+            ? `${nameOf(results[0]?.file)} has errors`
             : `${wrong.length} of ${results.length} files have errors`,
         );
       }
@@ -92,7 +92,7 @@ async function lintAll(
     }
     const result: Result = {
       file,
-      ...lintFile(file === '-' ? 'standard input' : path.basename(file), read.raw, known),
+      ...lintFile(path.basename(nameOf(file)), read.raw, known),
     };
     results.push(result);
     if (result.provider !== 'buildkite' || result.target === undefined) continue;
@@ -133,6 +133,8 @@ async function contentOf(file: string, input: Readable): Promise<{ raw: string }
   }
 }
 
+const nameOf = (file = ''): string => (file === '-' ? 'standard input' : file);
+
 const error = (message: string): Finding => ({ level: 'error', message });
 
 const hasError = ({ findings }: Linted): boolean => findings.some(({ level }) => level === 'error');
@@ -162,7 +164,7 @@ function asText(result: Result): string[] {
   if (checked?.ok) rows.push(['checked', checked.detail]);
   for (const { level, line, message } of findings)
     rows.push([level, `${line === undefined ? '' : `line ${line}: `}${message}`]);
-  return [plain(file), ...rows.map(([name, text]) => `  ${name.padEnd(10)} ${plain(text)}`)];
+  return [plain(nameOf(file)), ...rows.map(([name, text]) => `  ${name.padEnd(10)} ${plain(text)}`)];
 }
 
 function whereOf(provider: string, target: unknown): string {

@@ -128,6 +128,11 @@ test.each<[string, string, string[]]>([
     ['error line 4: .*true or false'],
   ],
   [
+    'two mistakes',
+    'engine: x\ntack: { buildkit: {} }\nwhorl:\n  supercede: true\n',
+    ['error line 2: .*Did you mean buildkite\\?', 'error line 4: .*Did you mean supersede\\?'],
+  ],
+  [
     'a misspelt whorl',
     'engine: x\ntack: { fake: {} }\nworl: { supersede: true }\n',
     ['warning line 3: worl is not known'],
