@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -8,7 +10,6 @@ import { promisify } from 'node:util';
 import { stringify } from 'yaml';
 import { serverPrograms } from '../../scripts/temporal-server.mjs';
 import { ensureSearchAttributes } from '../../src/cli/search-attributes.ts';
-import { freePorts } from '../../src/embedded/ports.ts';
 import { supervise } from '../../src/embedded/supervise.ts';
 
 const run = promisify(execFile);
@@ -30,7 +31,7 @@ export async function startTemporalServer(postgresUrl: string, namespace = 'whor
   const dir = await mkdtemp(path.join(tmpdir(), 'whorl-temporal-server-'));
   const { hostname, port, username, password } = new URL(postgresUrl);
   await schema({ SQL_HOST: hostname, SQL_PORT: port, SQL_USER: username, SQL_PASSWORD: password });
-  const ports = await freePorts(9);
+  const ports = await lowPorts(9);
   const file = path.join(dir, 'server.yaml');
   await writeFile(file, stringify(configOf(ports, { at: `${hostname}:${port}`, username, password })), { mode: 0o600 });
   const server = await supervise('Temporal server', {
@@ -56,6 +57,22 @@ export async function startTemporalServer(postgresUrl: string, namespace = 'whor
     throw error;
   }
   return { address, namespace, stop: server.stop };
+}
+
+/** Free ports below 32768: on PostgreSQL the server keeps its own in a smallint. */
+async function lowPorts(count: number): Promise<number[]> {
+  const found: number[] = [];
+  for (let port = 20_000 + Math.floor(Math.random() * 10_000); found.length < count && port < 32_768; port += 1) {
+    const server = createServer();
+    const free = once(server.listen(port, '127.0.0.1'), 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!(await free)) continue;
+    server.close();
+    found.push(port);
+  }
+  return found;
 }
 
 async function ensureSeen(address: string, namespace: string): Promise<void> {
