@@ -50,7 +50,11 @@ export async function fleet(options: SpindleOptions = {}): Promise<Fleet> {
     public: await openLink({ name: 'public', protocol: 'tcp' }),
   };
   onTestFinished(async () => {
-    for (const link of Object.values(links)) await link.close();
+    for (const link of Object.values(links)) {
+      link.refuse();
+      link.cut();
+      await link.close();
+    }
   });
   const webhooks = `http://127.0.0.1:${links.webhooks.port}`;
   whorl.ci.webhook({ url: `${webhooks}/webhooks/buildkite`, mode: 'signature', secret, events: buildEvents });

@@ -14,8 +14,20 @@ export async function everyPipelineOnce({ whorl, appview }: Fleet, pushed: Pushe
     return jobs.length > 0 && jobs.every(({ status }) => status === 'success');
   };
   await until('all pipelines are green', () => pushed.every(isGreen), withinMs).catch(async (error: unknown) => {
-    const open = pushed.filter((one) => !isGreen(one)).map(({ rkey }) => rkey);
-    throw new Error(`${open.length} of ${pushed.length} are not green: ${open.slice(0, 5).join()}`, { cause: error });
+    const open = pushed.filter((one) => !isGreen(one));
+    const said = await sql<{ pipeline: string; said: string[] }[]>`
+      select pipeline, array_agg(status || ' ' || state order by id) as said from statuses
+      where pipeline = any(${open.map(({ id }) => id)}::text[]) group by pipeline`;
+    const about = open.slice(0, 5).map(({ id, rkey }) => ({
+      rkey,
+      outbox: said.find(({ pipeline }) => pipeline === id)?.said,
+      shown: appview.view(knot.host, rkey)?.jobs,
+      builds: ci
+        .builds()
+        .filter(({ metaData }) => metaData['tack:pipeline_rkey'] === rkey)
+        .map(({ state }) => state),
+    }));
+    throw new Error(`${open.length} of ${pushed.length} are not green: ${JSON.stringify(about)}`, { cause: error });
   });
   const keys = (rows: { pipeline: string; job: string }[]): string[] =>
     rows.map(({ pipeline, job }) => `${pipeline}/${job}`).toSorted();
