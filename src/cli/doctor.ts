@@ -9,6 +9,7 @@ import { type Colour, coloured } from './colours.ts';
 import { locate } from './database.ts';
 import { CommandError, usageError } from './errors.ts';
 import { notes } from './help.ts';
+import { withOwnTemporal } from './own-temporal.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain } from './text.ts';
 
@@ -48,7 +49,7 @@ export function doctorCommand(shell: Shell = ownShell): Command {
 async function doctor(shell: Shell, options: Options): Promise<void> {
   // Temporal's client is large, and the other commands do without.
   const { examine } = await import('../doctor/index.ts');
-  const { env } = shell;
+  const env = await withOwnTemporal(shell.env);
   let opened: Database | undefined;
   const database = async (): Promise<DatabasePlace> => {
     const { url, name } = await locate(loadToolConfig(env).config);

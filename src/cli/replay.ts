@@ -5,6 +5,7 @@ import { CommandError, exitCodes, usageError } from './errors.ts';
 import { notes } from './help.ts';
 import { count } from './numbers.ts';
 import type { Result } from './replay-run.ts';
+import { withOwnTemporal } from './own-temporal.ts';
 import { ownShell, type Shell } from './shell.ts';
 import { json, plain } from './text.ts';
 
@@ -60,7 +61,7 @@ async function replay(shell: Shell, progress: Progress, options: Options): Promi
   // Temporal's client and worker are large, and the other commands do without.
   const { openSource } = await import('./replay-source.ts');
   const { bundleOwn, replayAll } = await import('./replay-run.ts');
-  const source = openSource(shell.env, query);
+  const source = openSource(await withOwnTemporal(shell.env), query);
   const seen: Seen = { replayed: 0, notBegun: 0, gone: 0, broken: [] };
   try {
     const total = Math.min(await source.count(), options.limit ?? Infinity);

@@ -1,12 +1,10 @@
-import { readFile } from 'node:fs/promises';
-import path from 'node:path';
 import { Client, Connection, type WorkflowHandle, WorkflowNotFoundError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import type { ToolConfig } from '../config/index.ts';
-import { temporalFile } from '../embedded/temporal-file.ts';
+import { loadToolConfig, type ToolConfig } from '../config/index.ts';
 import type { ActivityFact, Engine, WorkflowFact } from '../pipeline/why-facts.ts';
 import type { PipelineView } from '../workflows/messages.ts';
 import { messageOf } from './errors.ts';
+import { withOwnTemporal } from './own-temporal.ts';
 
 /** All that is asked of Temporal together may take so long. */
 const withinMs = 3_000;
@@ -16,12 +14,12 @@ type Stamp = { seconds?: { toString(): string } | null; nanos?: number | null } 
 
 /** What Temporal says of a pipeline's workflow. That it does not answer in time is an answer. */
 export async function askTemporal(env: NodeJS.ProcessEnv, config: ToolConfig, id: string): Promise<Engine> {
-  const place = await placeOf(env, config);
+  const place = await placeOf(env);
   if (!place) return { asked: false, why: 'no TEMPORAL_ADDRESS is set, and no `whorl up` runs one here' };
   const { connectionOptions, namespace } = place;
   const server = `${connectionOptions.address ?? 'localhost:7233'}, namespace ${namespace}`;
   const end = Date.now() + withinMs;
-  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: withinMs });
+  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: withinMs, interceptors: [] });
   const client = new Client({ connection, namespace });
   try {
     return { asked: true, answers: true, server, workflow: await workflowOf(client, config.taskQueue, id, end) };
@@ -32,14 +30,12 @@ export async function askTemporal(env: NodeJS.ProcessEnv, config: ToolConfig, id
   }
 }
 
-async function placeOf(env: NodeJS.ProcessEnv, { temporal, database }: ToolConfig) {
-  if (temporal.configured) {
-    const given = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined);
-    const { connectionOptions, namespace } = loadClientConnectConfig({ overrideEnvVars: Object.fromEntries(given) });
-    return { connectionOptions, namespace: namespace ?? 'default' };
-  }
-  const address = await readFile(temporalFile(path.resolve(database.dir)), 'utf8').catch(() => undefined);
-  return address === undefined ? undefined : { connectionOptions: { address: address.trim() }, namespace: 'default' };
+async function placeOf(env: NodeJS.ProcessEnv) {
+  const found = await withOwnTemporal(env);
+  if (!loadToolConfig(found).config.temporal.configured) return undefined;
+  const given = Object.entries(found).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  const { connectionOptions, namespace } = loadClientConnectConfig({ overrideEnvVars: Object.fromEntries(given) });
+  return { connectionOptions, namespace: namespace ?? 'default' };
 }
 
 async function workflowOf(client: Client, queue: string, id: string, end: number): Promise<WorkflowFact | null> {

@@ -38,7 +38,7 @@ export function temporalChecks(
 ): TemporalChecks {
   if (!configured) {
     const nowhere = async (): Promise<never> => {
-      throw new Skip('TEMPORAL_ADDRESS is not set: `whorl up` runs a server of its own and looks after it');
+      throw new Skip('TEMPORAL_ADDRESS is not set, and no `whorl up` runs a server here');
     };
     return { checks: [checkWith(nowhere, 'reachable', '', nowhere)], temporal: nowhere, close: async () => {} };
   }
@@ -109,7 +109,7 @@ function unreachable(error: unknown, server: string) {
   const code = isGrpcServiceError(error) ? error.code : undefined;
   const why = wordsOf(error);
   if (code === grpc.notFound) {
-    const advice = 'create it (temporal/namespace.sh does), or check TEMPORAL_NAMESPACE';
+    const advice = '`whorl migrate` makes it where clients may; or check TEMPORAL_NAMESPACE';
     return fail(`the namespace is not there: ${server}`, advice);
   }
   if (code === grpc.denied || code === grpc.unauthenticated) {
