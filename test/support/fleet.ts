@@ -66,7 +66,12 @@ export async function fleet(options: SpindleOptions = {}): Promise<Fleet> {
     links.public.to(...to('server'));
   };
   const face = `http://127.0.0.1:${links.public.port}`;
-  const appview = startAppview({ spindleUrl: face.replace('http', 'ws'), pipelinesFrom: () => true, redialMs: 200 });
+  const appview = startAppview({
+    spindleUrl: face.replace('http', 'ws'),
+    pipelinesFrom: () => true,
+    redialMs: 200,
+    maxRedialMs: 500,
+  });
   onTestFinished(() => appview.close());
   return {
     whorl,
