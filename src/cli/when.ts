@@ -10,7 +10,7 @@ export const whenForm = '30m, 2h, 7d, 2026-05-01 or 2026-05-01T12:00:00Z';
  * @param now ms since 1970
  */
 export function readWhen(text: string, now = Date.now()): Date {
-  const parts = [...text.matchAll(/(\d+)(ms|s|m|h|d|w)/g)];
+  const parts = [...text.matchAll(/(\d{1,15})(ms|s|m|h|d|w)/g)];
   if (parts.length > 0 && parts.map(([part]) => part).join('') === text) {
     const ago = parts.reduce((sum, [, count, unit]) => sum + Number(count) * units[unit as keyof typeof units], 0);
     if (ago <= now) return new Date(now - ago);

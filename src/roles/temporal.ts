@@ -27,13 +27,16 @@ export function nativeOptions({ connection }: TemporalAt): NativeConnectionOptio
   return Object.fromEntries(Object.entries(connection).filter(([, value]) => value !== undefined));
 }
 
+/** The advice when nothing is known but that nobody answers. */
+export const notThere = 'see that it runs, and check TEMPORAL_ADDRESS';
+
 /** What to look at when Temporal cannot be talked to. */
 export function temporalAdvice(why: string): string {
   if (/unauthenticated|permission ?denied|unauthorized/i.test(why)) return 'check TEMPORAL_API_KEY';
   if (/certificate|tls|ssl|unknown ?issuer|handshake/i.test(why)) {
     return 'check TEMPORAL_TLS and the TEMPORAL_TLS_* files: the CA that signed its certificate, its name, our own certificate';
   }
-  return 'see that it runs, and check TEMPORAL_ADDRESS';
+  return notThere;
 }
 
 /** Connects at the first call, so that a role starts while Temporal is away. */

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { startPatiently } from './patience.ts';
 import type { Running } from './start.ts';
 
 /**
@@ -11,6 +12,7 @@ export async function runUntilTold(
   { log, drainMs }: { log: Logger; drainMs: number },
 ): Promise<void> {
   const told = Promise.withResolvers<string>();
+  const waiting = new AbortController();
   let isTold = false;
   const limit = (): void => {
     setTimeout(() => {
@@ -27,10 +29,12 @@ export async function runUntilTold(
       isTold = true;
       limit();
       told.resolve(signal);
+      waiting.abort();
     });
   }
 
-  const running = await start();
+  const running = await startPatiently(start, { log, told: waiting.signal });
+  if (!running) return log.info('stopped before it had started');
   const why = await Promise.race([
     told.promise,
     running.failed.catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),

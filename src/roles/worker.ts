@@ -11,9 +11,10 @@ import { limiter } from '../store/slots.ts';
 import { releaser } from '../store/releaser.ts';
 import { bundleWorkflows } from './bundle.ts';
 import { keepSchedule } from './housekeeping.ts';
+import { TemporalAway } from './patience.ts';
 import type { Role, RoleDeps } from './role.ts';
 import { runtimeMetrics, startRuntime } from './runtime.ts';
-import { nativeOptions, openClient, temporalAdvice, type TemporalAt } from './temporal.ts';
+import { nativeOptions, notThere, openClient, temporalAdvice, type TemporalAt } from './temporal.ts';
 
 export interface WorkerOptions {
   /** A bundle made before; without it the workflows are bundled at start (about two seconds). */
@@ -100,14 +101,15 @@ export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): 
   };
 }
 
-/** Waits for nobody: whoever manages processes starts a worker again that found no Temporal. */
 async function connect(temporal: TemporalAt): Promise<NativeConnection> {
   try {
     return await NativeConnection.connect(nativeOptions(temporal));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const where = `Temporal (${temporal.connection.address ?? 'localhost:7233'}, namespace ${temporal.namespace})`;
-    throw new Error(`${where} does not take our connection (${why}): ${temporalAdvice(why)}`, { cause: error });
+    const advice = temporalAdvice(why);
+    const Problem = advice === notThere ? TemporalAway : Error;
+    throw new Problem(`${where} does not take our connection (${why}): ${advice}`, { cause: error });
   }
 }
 

@@ -1,0 +1,65 @@
+import { createServer, connect, type AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { pino } from 'pino';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { freePorts } from '../../src/embedded/ports.ts';
+import { startPatiently, TemporalAway } from '../../src/roles/patience.ts';
+import { fleet } from '../support/fleet.ts';
+
+vi.setConfig({ testTimeout: 90_000 });
+
+const lines: { msg: string }[] = [];
+const log = pino({ base: null }, { write: (line: string) => void lines.push(JSON.parse(line) as { msg: string }) });
+
+/** Takes connections on a port, for another one. */
+async function forward(port: number, to: number): Promise<void> {
+  const server = createServer((from) => {
+    const there = connect(to, '127.0.0.1');
+    for (const socket of [from, there]) socket.on('error', () => {});
+    from.pipe(there).pipe(from);
+  });
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  expect((server.address() as AddressInfo).port).toBe(port);
+  onTestFinished(() => void server.close());
+}
+
+test('each role may be started before its database', async () => {
+  const { whorl, start } = await fleet();
+  const there = new URL(whorl.databaseUrl);
+  const [port = 0] = await freePorts(1);
+  const late = new URL(whorl.databaseUrl);
+  late.host = `127.0.0.1:${port}`;
+  const starting = (['ingest', 'worker', 'server'] as const).map((role) =>
+    start(role, { WHORL_DATABASE_URL: late.href }),
+  );
+  const first = await Promise.race([...starting, delay(3_000, 'waiting')]);
+  expect(first).toBe('waiting');
+  await forward(port, Number(there.port));
+  for (const { log: said } of await Promise.all(starting)) {
+    expect(said.some(({ msg }) => String(msg).includes('cannot start yet: the database does not answer'))).toBe(true);
+  }
+});
+
+test('Temporal may come later too, what does not pass is thrown at once, and a stop ends the wait', async () => {
+  const told = new AbortController();
+  let tries = 0;
+  const there = await startPatiently(
+    async () => {
+      tries += 1;
+      if (tries === 1) throw new TemporalAway('Temporal (localhost:1, namespace default) does not take our connection');
+      return tries;
+    },
+    { log, told: told.signal },
+  );
+  expect(there).toBe(2);
+  expect(lines.map(({ msg }) => msg)).toEqual([
+    'cannot start yet: Temporal (localhost:1, namespace default) does not take our connection; trying again in 0.5 s',
+  ]);
+
+  const wrong = startPatiently(() => Promise.reject(new Error('a wrong password')), { log, told: told.signal });
+  await expect(wrong).rejects.toThrow('a wrong password');
+
+  const waiting = startPatiently(() => Promise.reject(new TemporalAway('gone')), { log, told: told.signal });
+  told.abort();
+  expect(await waiting).toBeUndefined();
+});
