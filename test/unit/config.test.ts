@@ -50,6 +50,7 @@ describe('defaults', () => {
       log: { level: 'info', format: 'auto' },
       temporal: { configured: false },
       drainMs: 20_000,
+      drainNoticeMs: 2_000,
       keepDays: 30,
       taskQueue: 'whorl',
       dispatch: { concurrency: 16, holdMs: 900_000 },
