@@ -1,11 +1,14 @@
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import Postgrator from 'postgrator';
 import { type Sql, type Tx, errorCode } from './db.ts';
 
 const migrationsDir = path.join(import.meta.dirname, 'migrations');
 /** any number, the same in every process: whoever migrates holds this advisory lock */
 const lockKey = 8_037_004_011;
+
+const mostTries = 10;
 
 export type SchemaVersions = {
   /** the number of the last migration */
@@ -47,30 +50,46 @@ export type MigrateOptions = { dir?: string | undefined; log?: ((line: string) =
 export async function migrate(sql: Sql, options: MigrateOptions = {}): Promise<SchemaVersions> {
   const { dir = migrationsDir, log = () => {} } = options;
   const own = await ownSchema(dir);
-  const found = await sql.begin(async (tx) => {
-    await tx`set local statement_timeout = 0`;
-    await tx`set local idle_in_transaction_session_timeout = 0`;
-    await tx`select pg_advisory_xact_lock(${lockKey}::bigint)`;
-    const before = await readSchema(tx);
-    if (before !== undefined && before.version > own.version) return before;
+  const found = await untilNoDeadlock(log, () =>
+    sql.begin(async (tx) => {
+      await tx`set local statement_timeout = 0`;
+      await tx`set local idle_in_transaction_session_timeout = 0`;
+      await tx`select pg_advisory_xact_lock(${lockKey}::bigint)`;
+      const before = await readSchema(tx);
+      if (before !== undefined && before.version > own.version) return before;
 
-    const postgrator = new Postgrator({
-      driver: 'pg',
-      schemaTable: 'schema_migrations',
-      migrationPattern: path.join(dir.replaceAll(/[?*()[\]{}]/g, '[$&]'), '*.sql'),
-      execQuery: async (query) => ({ rows: await tx.unsafe(query) }),
-      execSqlScript: async (script) => void (await tx.unsafe(script)),
-    });
-    postgrator.on('migration-started', ({ version, name }) => log(`applying migration ${version} (${name})`));
-    await postgrator.migrate().catch(explain);
-    await tx`create table if not exists schema_info (
+      const postgrator = new Postgrator({
+        driver: 'pg',
+        schemaTable: 'schema_migrations',
+        migrationPattern: path.join(dir.replaceAll(/[?*()[\]{}]/g, '[$&]'), '*.sql'),
+        execQuery: async (query) => ({ rows: await tx.unsafe(query) }),
+        execSqlScript: async (script) => void (await tx.unsafe(script)),
+      });
+      postgrator.on('migration-started', ({ version, name }) => log(`applying migration ${version} (${name})`));
+      await postgrator.migrate().catch(explain);
+      await tx`create table if not exists schema_info (
       one boolean primary key default true check (one), version int not null, compatible_from int not null)`;
-    await tx`insert into schema_info (version, compatible_from) values (${own.version}, ${own.compatibleFrom})
+      await tx`insert into schema_info (version, compatible_from) values (${own.version}, ${own.compatibleFrom})
       on conflict (one) do update set version = excluded.version, compatible_from = excluded.compatible_from`;
-    return own;
-  });
+      return own;
+    }),
+  );
   refuseNewer(found, own);
   return found;
+}
+
+/** What runs meanwhile holds locks in an order of its own, so one of both may have to begin anew. Then nothing was changed. */
+async function untilNoDeadlock<T>(log: (line: string) => void, work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      const isDeadlock = String(error instanceof Error ? error.message : error).includes('deadlock detected');
+      if (!isDeadlock || tries === mostTries) throw error;
+      log('the database is busy with what runs; trying again');
+      await delay(100 * tries * (1 + Math.random()));
+    }
+  }
 }
 
 /** Throws a `SchemaError` unless this release can work with the database as it is. */
