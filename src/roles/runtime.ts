@@ -10,14 +10,16 @@ let started: Promise<void> | undefined;
 export const startRuntime = (log: Logger): Promise<void> => (started ??= install(log));
 
 async function install(log: Logger): Promise<void> {
-  const options = { shutdownSignals: [], logger: asTemporalLogger(log) };
+  // Its native part would write to standard output, past our log and what that hides.
+  const logging = { forward: {}, filter: { core: 'WARN', other: 'ERROR' } } as const;
+  const options = { shutdownSignals: [], logger: asTemporalLogger(log), telemetryOptions: { logging } };
   // Another process may take the port meanwhile; work is worth more than numbers.
   for (let tries = 1; tries <= 3; tries += 1) {
     const [port] = await freePorts(1);
     const bindAddress = `127.0.0.1:${port}`;
     const prometheus = { bindAddress, countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true };
     try {
-      Runtime.install({ ...options, telemetryOptions: { metrics: { prometheus } } });
+      Runtime.install({ ...options, telemetryOptions: { logging, metrics: { prometheus } } });
       exporter = `http://${bindAddress}/metrics`;
       return;
     } catch (error) {
