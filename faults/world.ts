@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { freePorts } from '../src/embedded/ports.ts';
 import { insertCommand } from '../src/store/commands.ts';
 import type { CiControl, Link, Member, Protocol, ReadersControl, RoleName, TangledControl, World } from './contract.ts';
 import type { Asked, Crash, Disturbance, Push } from './evidence.ts';
 import { openLink } from './links/index.ts';
 import { type Supervised, supervise } from './member.ts';
+import { lastingPorts } from './ports.ts';
 import { repositories } from './pushes.ts';
 import { type RemoteProcess, start } from './remote.ts';
 import { type DatabaseService, type Engine, startDatabase, startEngine } from './services.ts';
@@ -118,7 +118,7 @@ export async function startRun({ seed, dir, secrets, durations, signal, say }: W
     ready('a CI, two knots, and a network of records');
 
     const crashes: Crash[] = [];
-    const ports = await freePorts(replicas * (2 + roleNames.length));
+    const ports = await lastingPorts(replicas * (2 + roleNames.length));
     const metrics: Run['metrics'] = [];
     const webhooks = await link('webhooks', 'tcp', ...ports.slice(0, replicas).map((port) => `127.0.0.1:${port}`));
     const face = await link('public', 'tcp', ...ports.slice(replicas).map((port) => `127.0.0.1:${port}`));
