@@ -49,7 +49,8 @@ export function doctorCommand(shell: Shell = ownShell): Command {
 async function doctor(shell: Shell, options: Options): Promise<void> {
   // Temporal's client is large, and the other commands do without.
   const { examine } = await import('../doctor/index.ts');
-  const env = await withOwnTemporal(shell.env);
+  // What is wrong with the configuration is a finding of its own.
+  const env = await withOwnTemporal(shell.env).catch(() => shell.env);
   let opened: Database | undefined;
   const database = async (): Promise<DatabasePlace> => {
     const { url, name } = await locate(loadToolConfig(env).config);
