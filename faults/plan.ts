@@ -33,6 +33,8 @@ const heavyShare = 0.1;
 const diceOfAction = 8;
 /** Random places that are tried for an action. */
 const tries = 40;
+/** How often all kinds are laid out, if there was no room left for one. */
+const layouts = 20;
 
 interface Placed {
   fault: Fault;
@@ -63,15 +65,17 @@ export function planOf(seed: number, { durationMs, scale, only, from = catalogue
     return false;
   };
   /** Takes the first place where there is room, if there is any. */
-  const squeeze = (fault: Fault): void => {
+  const squeeze = (fault: Fault): boolean => {
     const end = latest(fault, durationMs, scale);
-    for (let at = earliest(fault, durationMs); at <= end && !put(fault, at, 2); at += 250);
+    for (let at = earliest(fault, durationMs); at <= end; at += 250) if (put(fault, at, 2)) return true;
+    return false;
   };
-
   // What lasts longest comes first, while there is much room.
-  for (const fault of kinds.toSorted((a, b) => b.lasts(scale) - a.lasts(scale))) {
-    if (!place(fault, 1) && !place(fault, 2)) squeeze(fault);
-  }
+  const longestFirst = kinds.toSorted((a, b) => b.lasts(scale) - a.lasts(scale));
+  const placeEach = (): boolean =>
+    longestFirst.map((fault) => place(fault, 1) || place(fault, 2) || squeeze(fault)).every((isPlaced) => isPlaced);
+
+  for (let n = 1; !placeEach() && n < layouts; n += 1) placed.length = 0;
   const most = Math.min(durationMs / betweenAll, (kinds.length * durationMs) / betweenSame);
   const weights = kinds.reduce((sum, { weight }) => sum + weight, 0);
   for (let missing = Math.floor(most) - placed.length; missing > 0 && kinds.length > 0; missing -= 1) {

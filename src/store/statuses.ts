@@ -74,6 +74,8 @@ function waves(entries: StatusEntry[]): StatusEntry[][] {
 }
 
 /*
+ * An end that was withheld until now, and that nobody has released yet, goes before what comes after it.
+ *
  * Other writers may commit between this statement's snapshot and its locks. So what decides is read from the job's
  * row, of which a lock gives the newest version, and the clock is read after the locks are held. A withheld status
  * that the snapshot does not show yet stays due here, and `releaseStatuses` skips it.
@@ -109,8 +111,13 @@ async function publishWave(sql: Sql, pipeline: PipelineId, entries: StatusEntry[
         end as created_at
       from entry join latest on latest.name = entry.job
       where (entry.attempt, entry.epoch, entry.rank) >= (latest.attempt, latest.epoch, latest.rank)
+    ), late as materialized (
+      select statuses.id, row_number() over (order by statuses.created_at, statuses.id) as n
+      from statuses join heard on heard.job = statuses.job and heard.news
+      where statuses.pipeline = ${pipeline} and statuses.state = 'due' and statuses.rank = 2
+        and statuses.created_at <= heard.now
     ), ready as (
-      select count(*) as n from heard where news and created_at <= now
+      select count(*) + (select count(*) from late) as n from heard where news and created_at <= now
     ), tick as (
       update clock
       set last = greatest((extract(epoch from clock_timestamp()) * 1000000000)::bigint, clock.last + 1) + ready.n - 1
@@ -121,11 +128,16 @@ async function publishWave(sql: Sql, pipeline: PipelineId, entries: StatusEntry[
         (pipeline, knot, pipeline_rkey, job, attempt, epoch, rank, status, error, exit_code, rkey, created_at, state, cursor)
       select ${pipeline}, ${knot}, ${rkey}, job, attempt, epoch, rank, status, error, exit_code, heard.rkey, created_at,
         case when created_at <= now then 'sent' else 'due' end,
-        case when created_at <= now then base + row_number() over (partition by created_at <= now order by n) end
+        case when created_at <= now
+          then base + (select count(*) from late) + row_number() over (partition by created_at <= now order by n) end
       from heard left join tick on true
       where news
       on conflict (pipeline, job, attempt, epoch, status, md5(coalesce(error, ''))) where not resend do nothing
       returning job, created_at, cursor
+    ), released as (
+      update statuses set state = 'sent', cursor = tick.base + late.n from late, tick
+      where statuses.id = late.id and statuses.state = 'due'
+      returning statuses.cursor
     ), shown as (
       update jobs set attempt = heard.attempt, epoch = heard.epoch, rank = heard.rank, status = heard.status,
         error = heard.error, exit_code = heard.exit_code, state = coalesce(heard.state, jobs.state),
@@ -145,7 +157,9 @@ async function publishWave(sql: Sql, pipeline: PipelineId, entries: StatusEntry[
         and statuses.state = 'due' and statuses.rank < 2
     )
     select count(*)::int as published, min(created_at) filter (where cursor is null) as "withheldUntil",
-      (select pg_notify('statuses', '') from written where cursor is not null limit 1)
+      (select pg_notify('statuses', '') from (
+        select cursor from written where cursor is not null union all select cursor from released
+      ) sent limit 1)
     from written`;
   return { published: answer.published, withheldUntil: answer.withheldUntil };
 }

@@ -173,6 +173,27 @@ test('a withheld status that is no end and is overtaken is skipped, and its time
   expect(await words(pipeline, 'skipped')).toEqual(['running', 'pending']);
 });
 
+test('an end whose time has come, and that nobody has released yet, goes before the next attempt', async () => {
+  const pipeline = await newPipeline(['ci.yml', 'other.yml']);
+  const before = await newestCursor(sql);
+  await publishStatuses(sql, pipeline, [say('running'), say('running', { job: 'other.yml' })]);
+  expect((await publishStatuses(sql, pipeline, [say('success')])).withheldUntil).not.toBeNull();
+  await sql`update statuses set created_at = created_at - interval '1 hour' where pipeline = ${pipeline}`;
+  await sql`update jobs set shown_at = shown_at - interval '1 hour' where pipeline = ${pipeline}`;
+  const again = [say('failed', { job: 'other.yml' }), say('pending', { attempt: 2 })];
+  expect(await publishStatuses(sql, pipeline, again)).toEqual({ published: 2, withheldUntil: null });
+
+  const shown = (await statusesAfter(sql, before, 10)).map(({ job, status }) => `${job} ${status}`);
+  expect(shown).toEqual([
+    'ci.yml running',
+    'other.yml running',
+    'ci.yml success',
+    'other.yml failed',
+    'ci.yml pending',
+  ]);
+  expect(await releaseStatuses(sql)).toMatchObject({ released: 0, skipped: 0 });
+});
+
 test('an overtaken status that its overtaker could not see is skipped when its time comes', async () => {
   const pipeline = await newPipeline();
   await publishStatuses(sql, pipeline, [say('pending')]);
