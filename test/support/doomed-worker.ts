@@ -44,8 +44,19 @@ async function around<T>(work: () => PromiseLike<T>): Promise<T> {
 }
 
 const database = openDatabase(DATABASE_URL, { max: 3, applicationName: 'doomed' });
+/** A statement is sent when it is awaited; as a part of another one it never is, so it must stay what it is. */
 const sql = new Proxy(database, {
-  apply: (target, self, args) => around(() => Reflect.apply(target, self, args) as PromiseLike<unknown>),
+  apply(target, self, args) {
+    const query = Reflect.apply(target, self, args) as PromiseLike<unknown>;
+    const send = query.then.bind(query);
+    return Object.assign(query, {
+      then: (taken?: (value: unknown) => unknown, refused?: (reason: unknown) => unknown) =>
+        send((value) => {
+          step();
+          return taken ? taken(value) : value;
+        }, refused),
+    });
+  },
 }) as Sql;
 
 const realFetch = globalThis.fetch;
