@@ -45,6 +45,7 @@ export function exportCommand(shell: Shell = ownShell): Command {
           const pipeline = named === undefined ? undefined : await findPipeline(sql, named);
           await walkAudit(sql, { since, pipeline }, (rows) => {
             shell.print(rows.map((row) => json(asData(row), 0)).join('\n'));
+            return shell.drained?.();
           });
         },
         { answerWithinMs },

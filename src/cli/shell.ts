@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { type Command, CommanderError } from 'commander';
 import { ConfigError } from '../config/index.ts';
 import { CommandError, exitCodes, messageOf } from './errors.ts';
@@ -11,6 +12,8 @@ export interface Shell {
   complain(line: string): void;
   /** Whether what is printed may have colours. Default false; `--no-color` takes it away. */
   colours?: boolean;
+  /** Until whoever reads what is printed has caught up: what is printed before that stays in memory. */
+  readonly drained?: () => Promise<unknown>;
   /** The terminal that is printed to; undefined when it is a pipe or a file. */
   readonly terminal?: Terminal | undefined;
   /** Asks the person who sits there, and gives what was typed. Undefined when nobody does. */
@@ -31,6 +34,7 @@ export const ownShell: Shell = {
   print: (line) => console.log(line),
   complain: (line) => console.error(line),
   colours: stdout.isTTY && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
+  drained: async () => stdout.writableNeedDrain && once(stdout, 'drain'),
   terminal:
     stdout.isTTY && process.env['TERM'] !== 'dumb'
       ? { size: () => ({ columns: stdout.columns, rows: stdout.rows }), write: (text) => void stdout.write(text) }

@@ -21,7 +21,7 @@ export interface AuditFilter {
 export async function walkAudit(
   sql: Sql,
   filter: AuditFilter,
-  onRows: (rows: AuditRow[]) => void,
+  onRows: (rows: AuditRow[]) => Promise<unknown> | void,
   pageRows = 500,
 ): Promise<void> {
   await sql.begin('isolation level repeatable read read only', async (tx) => {
@@ -34,7 +34,7 @@ export async function walkAudit(
     await tx`declare audit no scroll cursor for ${everything(sql, filter)}`;
     for (;;) {
       const rows = await tx<AuditRow[]>`fetch ${tx.unsafe(`${pageRows}`)} from audit`;
-      if (rows.length > 0) onRows(rows);
+      if (rows.length > 0) await onRows(rows);
       if (rows.length < pageRows) return;
     }
   });
