@@ -1,6 +1,7 @@
 import { ActivityFailure, CancellationScope, condition, isCancellation, patched } from '@temporalio/workflow';
 import { inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import { attemptOf, standing } from '../pipeline/job.ts';
+import { isEnd } from '../pipeline/status.ts';
 import type { Rebuild } from './contract.ts';
 import type { CommandInput } from './messages.ts';
 import { attemptsWithin } from './park.ts';
@@ -195,6 +196,7 @@ export function adopt(p: Pipeline, run: JobRun, rebuild: Rebuild): void {
   if (p.underWay.has(work)) return;
   run.attempts += 1;
   const attempt = run.attempts;
+  const { words } = run;
   background(p, work, async () => {
     const adopted = await attemptsWithin(p, run, 'adopt', () =>
       p.acts.adopt.executeWithOptions(
@@ -208,7 +210,11 @@ export function adopt(p: Pipeline, run: JobRun, rebuild: Rebuild): void {
     run.note = 'rebuilt in the CI';
     run.startedAt = Date.now();
     isBound(p, run, adopted.attempt, ref.id);
-    p.epoch = observe(run, adopted.seen, 'read', now(p));
+    // It was looked at while it was adopted. What a webhook told since may be newer, so this proves no reopening.
+    const told = run.words === words ? undefined : run.job.builds[ref.id];
+    const overtaken = told !== undefined && isEnd(told.status) && !isEnd(adopted.seen.status);
+    if (overtaken && patched('adopt-overtaken')) run.wantRead = true;
+    else p.epoch = observe(run, adopted.seen, 'read', now(p));
     refresh(p);
   });
 }

@@ -78,6 +78,30 @@ describe('while the lists of the CI are up to date', () => {
     expect(buildsOf(whorl, pushed)).toHaveLength(1);
     expect(cancelsOf(whorl)).toEqual([]);
   });
+
+  test('that ends while it is being adopted has ended, whatever it was when it was looked at', async () => {
+    const pushed = whorl.push(files);
+    const { id } = await theBuild(whorl, pushed);
+    await boundTo(whorl, pushed);
+    whorl.ci.advance(id, 'running');
+    whorl.ci.finish(id, 'failed');
+    await pushed.shows('ci.yml', 'failed');
+    const held = whorl.ci.hold({ route: 'get' }, 'answer');
+    const again = whorl.ci.rebuild(id);
+    await held.arrived;
+    whorl.ci.finish(again.id, 'passed');
+    await until(
+      'the workflow was told',
+      async () =>
+        (
+          await whorl.sql`select from deliveries where build = ${again.id} and event = 'build.finished' and state = 'done'`
+        ).length > 0,
+    );
+    held.release();
+    await pushed.shows('ci.yml', 'success');
+    await pushed.ended();
+    expect(await whorl.sql`select from statuses where pipeline = ${pushed.id} and epoch > 0`).toHaveLength(0);
+  });
 });
 
 describe('while the lists of the CI lag', () => {

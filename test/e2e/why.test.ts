@@ -256,8 +256,8 @@ const situations: Situation[] = [
   },
   {
     what: 'its workflow code fails',
-    // Temporal refuses to schedule an activity whose first wait is longer than its longest.
-    own: { durations: { retryFirst: 30_000, retryMax: 1_000 } },
+    // Temporal refuses to schedule an activity whose waits are less than nothing.
+    own: { durations: { retryMax: -1_000 } },
     plant: async (whorl) => ({ ask: [whorl.push(files).id] }),
     cause: 'workflow-failing',
     standing: 'needs a person',
