@@ -40,7 +40,9 @@ export const directions = {
     ours: ['store', 'clients', 'forges', 'pipeline', 'providers (pure)', 'health', 'metrics', 'tracing', 'shared'],
     types: ['workflows'],
   },
-  server: { ours: ['store', 'clients', 'forges', 'pipeline', 'providers (pure)', 'health', 'metrics', 'tracing', 'shared'] },
+  server: {
+    ours: ['store', 'clients', 'forges', 'pipeline', 'providers (pure)', 'health', 'metrics', 'tracing', 'shared'],
+  },
   'providers (pure)': {
     ours: ['forges', 'pipeline', 'shared'],
     packages: (name) => (isNode(name) && !pureNode.has(name)) || isTemporal(name) || io.has(name),
@@ -50,7 +52,11 @@ export const directions = {
     packages: isTemporal,
   },
   clients: { ours: ['forges', 'pipeline', 'metrics', 'tracing', 'shared'], packages: isTemporal },
-  store: { ours: ['pipeline', 'forges', 'metrics', 'tracing', 'shared'], types: ['providers (pure)'], packages: isTemporal },
+  store: {
+    ours: ['pipeline', 'forges', 'metrics', 'tracing', 'shared'],
+    types: ['providers (pure)'],
+    packages: isTemporal,
+  },
   health: { ours: ['store', 'pipeline', 'metrics', 'tracing', 'shared'] },
   // Counting must cost nothing, so nothing is asked here.
   metrics: { ours: ['shared'], packages: (name) => isTemporal(name) || io.has(name) },

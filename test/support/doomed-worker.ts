@@ -50,6 +50,7 @@ const sql = new Proxy(database, {
     const query = Reflect.apply(target, self, args) as PromiseLike<unknown>;
     const send = query.then.bind(query);
     return Object.assign(query, {
+      // oxlint-disable-next-line unicorn/no-thenable -- it is a promise already
       then: (taken?: (value: unknown) => unknown, refused?: (reason: unknown) => unknown) =>
         send((value) => {
           step();
