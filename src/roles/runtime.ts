@@ -41,12 +41,19 @@ type Meta = Record<string | symbol, unknown>;
 /** What brings logs has none on purpose. */
 const noWorkflows = 'No workflows registered';
 
+const methodOf = (level: keyof typeof methods, message: string) =>
+  message.startsWith(noWorkflows) ? 'debug' : methods[level];
+
 /** Temporal's own news is for debugging; its warnings are ours too. */
-const asTemporalLogger = (log: Logger) => ({
-  log: (level: keyof typeof methods, message: string, meta?: Meta) => log[methods[level]](meta ?? {}, message),
-  trace: (message: string, meta?: Meta) => log.trace(meta ?? {}, message),
-  debug: (message: string, meta?: Meta) => log.debug(meta ?? {}, message),
-  info: (message: string, meta?: Meta) => log.debug(meta ?? {}, message),
-  warn: (message: string, meta?: Meta) => log[message.startsWith(noWorkflows) ? 'debug' : 'warn'](meta ?? {}, message),
-  error: (message: string, meta?: Meta) => log.error(meta ?? {}, message),
-});
+const asTemporalLogger = (log: Logger) => {
+  const write = (level: keyof typeof methods, message: string, meta?: Meta): void =>
+    log[methodOf(level, message)](meta ?? {}, message);
+  return {
+    log: write,
+    trace: (message: string, meta?: Meta) => write('TRACE', message, meta),
+    debug: (message: string, meta?: Meta) => write('DEBUG', message, meta),
+    info: (message: string, meta?: Meta) => write('INFO', message, meta),
+    warn: (message: string, meta?: Meta) => write('WARN', message, meta),
+    error: (message: string, meta?: Meta) => write('ERROR', message, meta),
+  };
+};
