@@ -121,7 +121,7 @@ export async function startRun({ seed, dir, secrets, durations, signal, say }: W
     const ports = await lastingPorts(replicas * (2 + roleNames.length));
     const metrics: Run['metrics'] = [];
     const webhooks = await link('webhooks', 'tcp', ...ports.slice(0, replicas).map((port) => `127.0.0.1:${port}`));
-    const face = await link('public', 'tcp', ...ports.slice(replicas).map((port) => `127.0.0.1:${port}`));
+    const face = await link('public', 'tcp', ...ports.slice(replicas, replicas * 2).map((port) => `127.0.0.1:${port}`));
     const common = settings(secrets, forge.owner, durations);
 
     const member = async (role: RoleName, n: number): Promise<Supervised> => {

@@ -9,6 +9,8 @@ export interface HttpOptions extends SocketLimits {
   headMs?: number | undefined;
   /** The same for a whole request, its body included. Default 20 s. */
   requestMs?: number | undefined;
+  /** Whether somebody answers those who ask for a WebSocket. Without, such a request is one like any other. */
+  upgrades?: boolean | undefined;
 }
 
 /** At the end: for a request that is on its way over a connection that was kept, or is new. */
@@ -21,7 +23,7 @@ const verbs = new Set(['GET', 'HEAD', 'POST', 'OPTIONS']);
  * connections that say nothing, or nearly nothing.
  */
 export function httpApp(log: Logger, options: HttpOptions = {}): FastifyInstance {
-  const { headMs = 10_000, requestMs = 20_000 } = options;
+  const { headMs = 10_000, requestMs = 20_000, upgrades = false } = options;
   const loggerInstance: FastifyBaseLogger = log;
   const app = Fastify({
     loggerInstance,
@@ -30,8 +32,9 @@ export function httpApp(log: Logger, options: HttpOptions = {}): FastifyInstance
     return503OnClosing: false,
     requestTimeout: requestMs,
     http: {
-      // Some clients offer h2c with every request; that is not a reason to refuse it.
-      shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === 'websocket',
+      // Some clients offer h2c with every request; that is not a reason to refuse it. And whoever is upgraded where nobody
+      // takes it would wait for ever, and hold up the end.
+      shouldUpgradeCallback: (request) => upgrades && request.headers.upgrade?.toLowerCase() === 'websocket',
       headersTimeout: headMs,
       requestTimeout: requestMs,
       // Node looks this often for those who are late.

@@ -57,7 +57,7 @@ export function buildServer({
   ...identity
 }: ServerDeps): FastifyInstance {
   const room = places(log, readersOptions);
-  const app = httpApp(log, { most: room.most + otherSockets });
+  const app = httpApp(log, { most: room.most + otherSockets, upgrades: true });
   const statuses = hub(sql, log, eventsOptions);
   const events = eventStream(sql, statuses, log, eventsOptions);
   const written = logHub(sql, log, {

@@ -296,3 +296,13 @@ describe('readers that take nothing', () => {
     expect(await connections()).toBe(0);
   });
 });
+
+describe('a request for a WebSocket where there is none', () => {
+  test('is answered like any other, and does not hold up the end', async () => {
+    const base = await plain({});
+    const asked = await connect(base, upgrade('/events'));
+    expect(await asked.status()).toBe(404);
+    expect(await (await connect(base, upgrade('/readyz'))).status()).toBe(200);
+    await app.close();
+  });
+});
