@@ -10,4 +10,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 const code = await run(whorlProgram(ownShell), process.argv.slice(2), ownShell);
 // Roles set the exit code themselves.
-if (code !== 0) process.exitCode = code;
+if (code !== 0) {
+  process.exitCode = code;
+  // What failed may have left something behind that goes on, and whoever watches the process waits for its end.
+  setTimeout(() => process.exit(), 5_000).unref();
+}

@@ -36,6 +36,8 @@ export function temporalAdvice(why: string): string {
   if (/certificate|tls|ssl|unknown ?issuer|handshake/i.test(why)) {
     return 'check TEMPORAL_TLS and the TEMPORAL_TLS_* files: the CA that signed its certificate, its name, our own certificate';
   }
+  if (/code: ('Some requested entity was not found'|NotFound)/.test(why))
+    return 'check TEMPORAL_NAMESPACE: there is none of that name';
   return notThere;
 }
 

@@ -1,5 +1,11 @@
 import { hostname } from 'node:os';
-import { NativeConnection, Worker, type WorkflowBundleOption } from '@temporalio/worker';
+import {
+  NativeConnection,
+  TransportError,
+  Worker,
+  type WorkerOptions,
+  type WorkflowBundleOption,
+} from '@temporalio/worker';
 import { houseActivities } from '../activities/housekeeping.ts';
 import { createActivities } from '../activities/index.ts';
 import { measuredActivities } from '../activities/measured.ts';
@@ -16,7 +22,7 @@ import type { Role, RoleDeps } from './role.ts';
 import { runtimeMetrics, startRuntime } from './runtime.ts';
 import { nativeOptions, notThere, openClient, temporalAdvice, type TemporalAt } from './temporal.ts';
 
-export interface WorkerOptions {
+export interface WorkerRoleOptions {
   /** A bundle made before; without it the workflows are bundled at start (about two seconds). */
   bundlePath?: string | undefined;
   /** How long activities may go on after a stop. Then they are cancelled, and tried again by another worker. */
@@ -35,7 +41,7 @@ const cachedWorkflows = 300;
 const logsAtOnce = 8;
 
 /** Runs workflows and activities, brings logs beside them, and shows withheld statuses when they are due. */
-export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): Promise<Role> {
+export async function startWorker(deps: RoleDeps, options: WorkerRoleOptions = {}): Promise<Role> {
   const { config, sql, log, temporal } = deps;
   const { graceMs = config.drainMs / 2 } = options;
   await startRuntime(log);
@@ -58,27 +64,28 @@ export async function startWorker(deps: RoleDeps, options: WorkerOptions = {}): 
     // What does not heed its cancelling is left behind in time for the rest to end well.
     shutdownForceTime: graceMs + config.drainMs * 0.4,
   };
-  const worker = await Worker.create({
-    ...common,
-    taskQueue: config.taskQueue,
-    workflowBundle: await bundle(options.bundlePath),
-    activities: {
-      ...activities,
-      ...houseActivities({ sql, log, logs: config.logs, keepDays: config.keepDays }),
+  const workers = await created(temporal, connection, [
+    {
+      ...common,
+      taskQueue: config.taskQueue,
+      workflowBundle: await bundle(options.bundlePath),
+      activities: {
+        ...activities,
+        ...houseActivities({ sql, log, logs: config.logs, keepDays: config.keepDays }),
+      },
+      maxCachedWorkflows: cachedWorkflows,
+      maxConcurrentActivityTaskExecutions: 50,
+      maxConcurrentWorkflowTaskExecutions: 40,
     },
-    maxCachedWorkflows: cachedWorkflows,
-    maxConcurrentActivityTaskExecutions: 50,
-    maxConcurrentWorkflowTaskExecutions: 40,
-  });
-  // A queue of its own: however many logs wait, no build and no status waits behind them.
-  const logs = await Worker.create({
-    ...common,
-    taskQueue: logQueue(config.taskQueue),
-    activities: { bring: activities.bring },
-    maxConcurrentActivityTaskExecutions: logsAtOnce,
-  });
+    {
+      ...common,
+      // A queue of its own: however many logs wait, no build and no status waits behind them.
+      taskQueue: logQueue(config.taskQueue),
+      activities: { bring: activities.bring },
+      maxConcurrentActivityTaskExecutions: logsAtOnce,
+    },
+  ]);
   release.start();
-  const workers = [worker, logs];
   const running = runTogether(workers);
   const stopping = new AbortController();
   const client = openClient(temporal);
@@ -105,12 +112,30 @@ async function connect(temporal: TemporalAt): Promise<NativeConnection> {
   try {
     return await NativeConnection.connect(nativeOptions(temporal));
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    const where = `Temporal (${temporal.connection.address ?? 'localhost:7233'}, namespace ${temporal.namespace})`;
-    const advice = temporalAdvice(why);
-    const Problem = advice === notThere ? TemporalAway : Error;
-    throw new Problem(`${where} does not take our connection (${why}): ${advice}`, { cause: error });
+    throw problem(temporal, error);
   }
+}
+
+/** All of them, or none: a worker that is left behind asks Temporal on and on, and its process never ends. */
+async function created(temporal: TemporalAt, connection: NativeConnection, each: WorkerOptions[]): Promise<Worker[]> {
+  const workers: Worker[] = [];
+  try {
+    for (const options of each) workers.push(await Worker.create(options));
+    return workers;
+  } catch (error) {
+    // A worker can only be given up by running it.
+    await Promise.allSettled(workers.map((worker) => worker.runUntil(async () => {})));
+    await connection.close();
+    throw error instanceof TransportError ? problem(temporal, error) : error;
+  }
+}
+
+function problem(temporal: TemporalAt, error: unknown): Error {
+  const why = error instanceof Error ? error.message : String(error);
+  const where = `Temporal (${temporal.connection.address ?? 'localhost:7233'}, namespace ${temporal.namespace})`;
+  const advice = temporalAdvice(why);
+  const Problem = advice === notThere ? TemporalAway : Error;
+  return new Problem(`${where} does not take our connection (${why}): ${advice}`, { cause: error });
 }
 
 /** Until all have ended. When one fails, the others are shut down first, so that the connection is free. */

@@ -1,7 +1,8 @@
 import { createServer, connect, type AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, inject, onTestFinished, test, vi } from 'vitest';
+import { openLink } from '../../faults/links/index.ts';
 import { freePorts } from '../../src/embedded/ports.ts';
 import { startPatiently, TemporalAway } from '../../src/roles/patience.ts';
 import { fleet } from '../support/fleet.ts';
@@ -38,6 +39,33 @@ test('each role may be started before its database', async () => {
   for (const { log: said } of await Promise.all(starting)) {
     expect(said.some(({ msg }) => String(msg).includes('cannot start yet: the database does not answer'))).toBe(true);
   }
+});
+
+test('a worker that loses Temporal while it starts waits for it', async () => {
+  const { start } = await fleet();
+  const link = await openLink({ name: 'temporal', protocol: 'grpc', to: [inject('temporalAddress')] });
+  onTestFinished(async () => {
+    link.refuse();
+    link.cut();
+    await link.close();
+  });
+  const asked = link.arm({ when: 'before', what: 'call', match: /DescribeNamespace/ }, () => {
+    link.refuse();
+    return 'drop';
+  });
+  const starting = start('worker', { TEMPORAL_ADDRESS: `127.0.0.1:${link.port}` });
+  await asked.hit;
+  expect(await Promise.race([starting, delay(25_000, 'waiting')])).toBe('waiting');
+  link.mend();
+  const { log: said } = await starting;
+  expect(said.some(({ msg }) => /cannot start yet: Temporal .* does not take our connection/.test(String(msg)))).toBe(
+    true,
+  );
+});
+
+test('a worker ends when its namespace is not there', async () => {
+  const { start } = await fleet();
+  await expect(start('worker', { TEMPORAL_NAMESPACE: 'nowhere' })).rejects.toThrow(/check TEMPORAL_NAMESPACE/);
 });
 
 test('Temporal may come later too, what does not pass is thrown at once, and a stop ends the wait', async () => {
