@@ -1,15 +1,17 @@
-import { condition } from '@temporalio/workflow';
+import { condition, patched } from '@temporalio/workflow';
 import { inMarkdown, summaryBytes } from '../pipeline/inert.ts';
 import { currentBuild } from '../pipeline/job.ts';
 import { search, stop, sweep } from './builder.ts';
 import { logAt } from './logs.ts';
-import { anyHeld, type Pipeline } from './state.ts';
-import { hasEnded, type JobRun, settleHeld } from './run.ts';
+import { hasEnded, type JobRun, settleHeld, toRead } from './run.ts';
+import { anyHeld, type Pipeline, unpublished } from './state.ts';
 
 /** One timer for everything that is due some day; it is set anew only when it fired or something is due earlier. */
 export async function clock(p: Pipeline): Promise<void> {
   // Before the first status nothing is due, and a timer that is set and cancelled costs two events.
-  await condition(() => p.closing || p.firstShown !== null || p.expecting !== null);
+  const begun = (): boolean => p.closing || p.firstShown !== null || p.expecting !== null;
+  await condition(() => begun() || waitsUntold(p));
+  if (!begun() && !patched('clock-without-a-status')) await condition(begun);
   while (!p.closing) {
     const due = nextDue(p);
     if (due === Infinity) {
@@ -20,6 +22,15 @@ export async function clock(p: Pipeline): Promise<void> {
     if (!p.closing) tick(p, Date.now());
   }
 }
+
+/** Opened again by a word that changed nothing yet, so that there may never be a status to show, and still not at its end. */
+const waitsUntold = (p: Pipeline): boolean =>
+  p.epoch > 0 &&
+  !p.publishing &&
+  !p.reading &&
+  p.runs.every((run) => toRead(run) === undefined) &&
+  unpublished(p).length === 0 &&
+  nextDue(p) < Infinity;
 
 const nextDue = (p: Pipeline): number => Math.min(...dues(p).map(({ at }) => at));
 

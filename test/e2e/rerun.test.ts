@@ -3,7 +3,7 @@ import { expect, test, vi } from 'vitest';
 import { lose } from '../../sim/buildkite/index.ts';
 import { commandResult, insertCommand } from '../../src/store/commands.ts';
 import type { PipelineView } from '../../src/workflows/messages.ts';
-import { digested, send, webhookOf } from '../support/ci.ts';
+import { byHand, digested, send, webhookOf } from '../support/ci.ts';
 import { buildOf, buildsOf, isBound, jobThat, ownSpindle, shown } from '../support/pipelines.ts';
 import { buildkiteFile, type Pushed, type Spindle } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
@@ -169,6 +169,32 @@ test.concurrent('webhooks that come once more after the end change nothing that 
   expect(await sendAgain(whorl, id, 'build.running')).toBe(200);
   await digested(whorl);
   expect(await endedAgain(pushed, runId)).toMatchObject({ jobs: [{ status: 'success', epoch: 0 }] });
+  expect(await shown(whorl, pushed)).toEqual(before);
+  expect(whorl.appview.problems).toEqual([]);
+});
+
+test.concurrent('what an earlier build did, when told after the end, opens the pipeline again, and not for ever', async (context) => {
+  const whorl = await ownSpindle(context);
+  const pushed = whorl.push(oneFile);
+  const { id } = await buildOf(whorl, pushed);
+  whorl.ci.advance(id, 'running');
+  await pushed.shows('ci.yml', 'running');
+  byHand(whorl, pushed.sha);
+  whorl.ci.finish(id, 'failed');
+  const again = whorl.ci.rebuild(id);
+  whorl.ci.advance(again.id, 'running');
+  await send(whorl, webhookOf(whorl, again.id, 'build.running'));
+  await jobThat(pushed, 'the rebuild is adopted', ({ build }) => build === again.id);
+  whorl.ci.finish(again.id, 'passed');
+  await send(whorl, webhookOf(whorl, again.id, 'build.finished'));
+  await pushed.shows('ci.yml', 'success');
+  await pushed.ended();
+  const before = await shown(whorl, pushed);
+  const runId = await runOf(pushed);
+
+  await send(whorl, webhookOf(whorl, id, 'build.finished'));
+  await digested(whorl);
+  expect(await endedAgain(pushed, runId)).toMatchObject({ jobs: [{ status: 'success', attempt: 2, build: again.id }] });
   expect(await shown(whorl, pushed)).toEqual(before);
   expect(whorl.appview.problems).toEqual([]);
 });
