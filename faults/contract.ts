@@ -3,7 +3,7 @@
  * supervisor; Whorl's roles, PostgreSQL, Temporal and the simulators are processes of their own.
  */
 import type { ScriptRule } from '../sim/buildkite/index.ts';
-import type { CiTruth, Disturbance, Frame, LogRead } from './evidence.ts';
+import type { CiTruth, Disturbance, Frame, LogRead, PushedJob } from './evidence.ts';
 
 // Links: every connection between two processes goes through one of these.
 
@@ -178,6 +178,15 @@ export interface Member {
   readonly links: { postgres: Link; temporal?: Link; ci?: Link; jetstream?: Link; plc?: Link };
   /** SIGKILL now. Started again after `restartMs`. */
   kill(restartMs: number): void;
+  /**
+   * SIGTERM now, started again `restartMs` after its end; SIGKILL when it does not end. Resolves when it has ended; with
+   * false when it was not there, or about to be gone.
+   */
+  drain(restartMs: number): Promise<boolean>;
+  /** The same, with another release in its place if there is one (the root of its tree); resolves when it is ready. */
+  replace(by?: string): Promise<boolean>;
+  /** Resolves when it has said that it is ready, since its last start. */
+  ready(): Promise<void>;
   /** SIGSTOP now, SIGCONT after `ms`. Nothing when it is not alive. */
   freeze(ms: number): void;
   /** Moves its clock by so many ms from real time. It takes effect within 200 ms, in a process of now and in its successors. */
@@ -210,6 +219,19 @@ export interface World {
     /** SIGKILL, and started again after `ms`. Resolves when its namespace answers. */
     restart(ms: number): Promise<void>;
   };
+  /** A person pushes; `jobs` says what must come of each file. */
+  push(order: PushOrder, jobs: readonly PushedJob[]): Promise<void>;
+  /** Another process of a role, which is among `members` until it leaves. */
+  join(role: RoleName): Promise<{ name: string; leave(how: 'drain' | 'kill'): Promise<void> }>;
+  /** Roots of the releases that processes may run: this one, and an older one if the run has one. */
+  readonly releases: readonly [string, ...string[]];
+  /** The schema is brought to this release's while everything runs, as before an upgrade. */
+  migrate(): Promise<void>;
+  /**
+   * Takes a backup of the database. What it gives loses the database: all processes are stopped, the backup is put back,
+   * `whorl restore` is run (`dies`: it dies in the middle, and is run again), and the processes are started again.
+   */
+  backUp(): Promise<(dies: boolean) => Promise<void>>;
   /** Asks through the database, as `whorl cancel` does. */
   ask(kind: 'cancel' | 'rerun' | 'retry', pipeline: string, job: string | undefined): Promise<void>;
   /** Resets a workflow to its first or its last completed workflow task. False when there was nothing to reset. */

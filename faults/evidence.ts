@@ -13,6 +13,8 @@ export interface PushedJob {
    * `refused`: failed with the author's error, and no build. `parks`: the operator's error, and no build while it lasts.
    */
   expect: 'build' | 'fake' | 'refused' | 'parks';
+  /** A newer push to the branch cancels it, if that one's file of this name says so too. */
+  supersede?: true;
 }
 
 /** One push, from the knot's own books. */
@@ -22,6 +24,7 @@ export interface Push {
   did: string;
   repo: string;
   commit: string;
+  branch?: string;
   at: number;
   /** False: of a repository that this spindle must not serve. It must lead to no build and no status. */
   served: boolean;
@@ -89,11 +92,13 @@ export interface Disturbance {
   about: string;
 }
 
-/** A process of Whorl that ended although nobody had killed it. */
+/** A process of Whorl that ended although nobody had killed it, or not well although it had its time to. */
 export interface Crash {
   process: string;
   /** When it was started; unset: not known. */
   startedAt?: number;
+  /** When it was told to stop, and should have ended with 0; unset: it was not. */
+  toldAt?: number;
   at: number;
   code: number | null;
   signal: string | null;

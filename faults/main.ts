@@ -13,11 +13,12 @@ import { catalogue } from './catalogue/index.ts';
 import { judge, summarise } from './check/index.ts';
 import { collect, keepEvidence } from './collect/index.ts';
 import { runPlan } from './chaos.ts';
-import type { Action } from './contract.ts';
+import type { Action, World } from './contract.ts';
 import type { Evidence, Verdict } from './evidence.ts';
 import { describePlan, planOf } from './plan.ts';
 import { pushesOf, times } from './pushes.ts';
 import { describe, settle, unfinished } from './quiet.ts';
+import { present, releaseAt } from './release.ts';
 import { createScreen } from './screen.ts';
 import { durationsOf, makeSecrets, scaleOf } from './settings.ts';
 import { type Run, startRun } from './world.ts';
@@ -27,6 +28,7 @@ interface Options {
   pipelines: number;
   minutes?: number;
   only?: string[];
+  from?: string;
   calm?: true;
   rate: number;
   json?: true;
@@ -51,6 +53,7 @@ const program = new Command('faults')
   .option('--minutes <number>', 'how long they take to come (default: by --rate)', positive)
   .option('--rate <number>', 'pushes a second', positive, 2.5)
   .option('--only <fault,…>', 'these faults alone', (text) => text.split(','))
+  .option('--from <commit>', 'begin with the release of this commit; the fault `upgrade` goes between it and this one')
   .option('--calm', 'no fault at all')
   .option('--keep', 'keep the evidence of a good run too')
   .option('--json', 'print the summary as JSON on stdout')
@@ -63,12 +66,13 @@ ${catalogue.map(({ name, about }) => `  ${name.padEnd(24)} ${about}`).join('\n')
 Examples:
   npm run faults -- --seed 1 --pipelines 300
   npm run faults -- --seed 7 --pipelines 50 --only kill,temporal-away
+  npm run faults -- --pipelines 100 --only upgrade,kill --from HEAD~20
   npm run faults -- --pipelines 10000 --rate 4 --json > summary.json`,
   )
   .showHelpAfterError()
   .parse();
 const options = program.opts<Options>();
-const { pipelines, only, json = false, keep = false } = options;
+const { pipelines, only, from, json = false, keep = false } = options;
 const seed = options.seed ?? Math.floor(Math.random() * 1_000_000) + 1;
 
 const screen = createScreen();
@@ -117,7 +121,9 @@ async function main(): Promise<boolean> {
   );
   await writeFile(path.join(dir, 'plan.txt'), describePlan(plan));
   const secrets = makeSecrets();
-  const run = await startRun({ seed, dir, secrets, durations, signal: stopping.signal, say: screen.say });
+  const older = from === undefined ? undefined : await releaseAt(from);
+  const releases: World['releases'] = older ? [present.root, older.root] : [present.root];
+  const run = await startRun({ seed, dir, secrets, durations, releases, signal: stopping.signal, say: screen.say });
   try {
     const counts = await disturb(run);
     run.mend();
@@ -137,6 +143,7 @@ async function main(): Promise<boolean> {
     return await report(run, evidence, verdicts, counts);
   } finally {
     await run.stop();
+    await older?.remove();
   }
 }
 
@@ -147,6 +154,7 @@ async function disturb(run: Run): Promise<Record<string, number>> {
   startedAt = Date.now();
   let active: string[] = [];
   let done = 0;
+  let made = 0;
   const shown = setInterval(() => {
     void unfinished(run)
       .catch(() => ({ 'what nobody can say: the database or Temporal is away': 1 }))
@@ -161,17 +169,12 @@ async function disturb(run: Run): Promise<Record<string, number>> {
     for (const [n, order] of orders.entries()) {
       const due = startedAt + (arrivals[n] ?? 0);
       if (due > Date.now()) await delay(due - Date.now(), undefined, { signal: stopping.signal });
-      const repo = run.repos[order.repo];
-      if (!repo) throw new Error(`there is no repository ${order.repo}`);
-      const files = order.files.map(({ name, raw }) => ({ name, raw }));
-      const pushed = await run.world.tangled.push({ repo: order.repo, branch: order.branch, files });
-      run.pushes.push({
-        ...pushed,
-        did: repo.did,
-        repo: repo.name,
-        served: repo.served,
-        jobs: order.files.map(({ name, expect }) => ({ name, expect })),
-      });
+      const { repo, branch, files } = order;
+      await run.world.push(
+        { repo, branch, files: files.map(({ name, raw }) => ({ name, raw })) },
+        files.map(({ name, expect }) => ({ name, expect })),
+      );
+      made += 1;
     }
   };
   try {
@@ -214,7 +217,7 @@ async function report(run: Run, evidence: Evidence, verdicts: Verdict[], counts:
   await keepEvidence(path.join(dir, 'evidence'), { run, evidence, verdicts, summary });
   screen.say(`evidence: ${dir}`);
   if (!kept) {
-    const faults = only ? ` --only ${only.join(',')}` : '';
+    const faults = `${only ? ` --only ${only.join(',')}` : ''}${from === undefined ? '' : ` --from ${from}`}`;
     const length = options.minutes === undefined ? ` --rate ${options.rate}` : ` --minutes ${options.minutes}`;
     screen.say(`again:    npm run faults -- --seed ${seed} --pipelines ${pipelines}${length}${faults}`);
   }

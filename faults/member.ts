@@ -7,8 +7,9 @@ import type { Member, RoleName } from './contract.ts';
 import type { Crash } from './evidence.ts';
 
 export interface Supervised extends Member {
-  /** Resolves when it has said that it is ready, since its last start. */
-  ready(): Promise<void>;
+  /** Told to stop, and not started again before `wake`. Resolves when it is gone, which does not take it long. */
+  rest(): Promise<void>;
+  wake(): void;
   /** What it logs from now on, line by line. */
   onLine(listener: (line: string) => void): void;
   /** SIGTERM, SIGKILL after a while; it is not started again. */
@@ -22,16 +23,24 @@ export interface MemberOptions {
   links: Member['links'];
   /** For its log and its clock. */
   dir: string;
+  /** The tree of the release that it runs, this one unless said otherwise. */
+  root?: string;
   onCrash(crash: Crash): void;
 }
 
-const main = path.join(import.meta.dirname, '../src/main.ts');
 const preload = pathToFileURL(path.join(import.meta.dirname, 'clock-preload.mjs')).href;
+const here = path.join(import.meta.dirname, '..');
 /** As a process manager does: what ended by itself is started again after this, ms. */
 const restartMs = 1_000;
+/** Whoever was told to stop and does not end is killed after this, ms: longer than WHORL_DRAIN_TIME, which is 20 s. */
+const drainMs = 25_000;
+/** The same when nobody waits for what it does, ms. */
+const hurryMs = 8_000;
+/** So long one waits for a process that was replaced, ms; it may have been killed meanwhile. */
+const readyMs = 20_000;
 
 /** One process of Whorl, kept running as a process manager keeps it. */
-export function supervise({ name, role, env, links, dir, onCrash }: MemberOptions): Supervised {
+export function supervise({ name, role, env, links, dir, onCrash, ...options }: MemberOptions): Supervised {
   const clockFile = path.join(dir, `${name}.clock`);
   writeFileSync(clockFile, '0');
   const log = createWriteStream(path.join(dir, `${name}.log`));
@@ -41,21 +50,29 @@ export function supervise({ name, role, env, links, dir, onCrash }: MemberOption
   let isReady = Promise.withResolvers<void>();
   let gone: Promise<void> = Promise.resolve();
   let killedFor: number | undefined;
+  let killed = false;
+  let toldAt: number | undefined;
+  let { root = here } = options;
+  let resting = false;
   let stopping = false;
   let restart: NodeJS.Timeout | undefined;
 
   const start = (): void => {
-    if (stopping) return;
+    if (stopping || resting || child) return;
     isReady = Promise.withResolvers<void>();
     isReady.promise.catch(() => {});
-    killedFor = undefined;
+    [killedFor, toldAt, killed] = [undefined, undefined, false];
     lastLines = [];
     const startedAt = Date.now();
     const { PATH, HOME } = process.env;
-    const started = spawn(process.execPath, ['--max-semi-space-size=16', '--import', preload, main, role], {
-      env: { PATH, HOME, ...env, FAULTS_CLOCK_FILE: clockFile },
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    const started = spawn(
+      process.execPath,
+      ['--max-semi-space-size=16', '--import', preload, path.join(root, 'src/main.ts'), role],
+      {
+        env: { PATH, HOME, ...env, FAULTS_CLOCK_FILE: clockFile },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
+    );
     child = started;
     // Of a run that breaks off, nothing stays behind.
     const endWithUs = (): void => void started.kill('SIGKILL');
@@ -76,12 +93,24 @@ export function supervise({ name, role, env, links, dir, onCrash }: MemberOption
       log.write(`-- ${name} (${started.pid}) ended: ${signal ?? code}\n`);
       child = undefined;
       ended.resolve();
-      if (stopping) return;
-      if (killedFor === undefined) onCrash({ process: name, startedAt, at: Date.now(), code, signal, lastLines });
+      if (stopping || resting) return;
+      const crashed = killedFor === undefined || (toldAt !== undefined && code !== 0 && !killed);
+      const told = toldAt === undefined ? {} : { toldAt };
+      if (crashed) onCrash({ process: name, startedAt, ...told, at: Date.now(), code, signal, lastLines });
       restart = setTimeout(start, killedFor ?? restartMs);
     });
   };
   start();
+
+  /** SIGTERM, and SIGKILL after so many ms. */
+  const end = async (limitMs: number): Promise<void> => {
+    const last = child;
+    last?.kill('SIGCONT');
+    last?.kill('SIGTERM');
+    const timer = setTimeout(() => last?.kill('SIGKILL'), limitMs);
+    await gone;
+    clearTimeout(timer);
+  };
 
   return {
     name,
@@ -94,9 +123,34 @@ export function supervise({ name, role, env, links, dir, onCrash }: MemberOption
       return child !== undefined;
     },
     kill(afterMs) {
-      if (!child || killedFor !== undefined) return;
-      killedFor = afterMs;
+      if (!child || killed) return;
+      killed = true;
+      killedFor ??= afterMs;
       child.kill('SIGKILL');
+    },
+    async drain(afterMs) {
+      if (!child || killedFor !== undefined) return false;
+      killedFor = afterMs;
+      toldAt = Date.now();
+      await end(drainMs);
+      return true;
+    },
+    async replace(by = root) {
+      root = by;
+      if (!(await this.drain(0))) return false;
+      // Started again as soon as the end of the other one was seen.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      await Promise.race([isReady.promise.catch(() => {}), new Promise((resolve) => setTimeout(resolve, readyMs))]);
+      return true;
+    },
+    async rest() {
+      resting = true;
+      clearTimeout(restart);
+      await end(hurryMs);
+    },
+    wake() {
+      resting = false;
+      start();
     },
     freeze(ms) {
       const frozen = child;
@@ -112,12 +166,7 @@ export function supervise({ name, role, env, links, dir, onCrash }: MemberOption
     async stop() {
       stopping = true;
       clearTimeout(restart);
-      const last = child;
-      last?.kill('SIGCONT');
-      last?.kill('SIGTERM');
-      const timer = setTimeout(() => last?.kill('SIGKILL'), 8_000);
-      await gone;
-      clearTimeout(timer);
+      await end(hurryMs);
       log.end();
     },
   };

@@ -17,6 +17,8 @@ export interface DatabaseService {
   restart(how: 'fast' | 'immediate', ms: number): Promise<void>;
   terminate(): Promise<number>;
   diskFull(on: boolean): Promise<void>;
+  /** Ends all connections of Whorl's processes. */
+  evict(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -72,6 +74,9 @@ export async function startDatabase(dir: string, moved: (address: string) => voi
     },
     async diskFull(on) {
       await sql.unsafe(diskFunction(on));
+    },
+    async evict() {
+      await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'whorl%'`;
     },
     async stop() {
       await sql.end({ timeout: 1 });

@@ -40,6 +40,7 @@ const durations: Durations = {
   WHORL_RETRY_MAX: ['5s', '2m'],
   WHORL_PARK_LIMIT: ['20s', '72h'],
   WHORL_HOLD_TIME: ['20s', '15m'],
+  WHORL_DRAIN_NOTICE: ['500ms', '2s'],
   WHORL_FAKE_POLL: ['500ms', '1s'],
 };
 

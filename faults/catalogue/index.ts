@@ -1,6 +1,7 @@
 import type { Fault } from '../contract.ts';
 import { ciFaults } from './ci.ts';
 import { clockFaults } from './clocks.ts';
+import { fleetFaults } from './fleet.ts';
 import { freezes } from './freezes.ts';
 import { kills } from './kills.ts';
 import { linkFaults } from './links.ts';
@@ -15,6 +16,7 @@ import { streamFaults } from './streams.ts';
 export const catalogue: readonly Fault[] = [
   ...kills,
   ...freezes,
+  ...fleetFaults,
   ...ciFaults,
   ...temporalFaults,
   ...postgresFaults,

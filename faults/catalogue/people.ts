@@ -1,3 +1,4 @@
+import { stringify } from 'yaml';
 import type { CiPerson, Fault, World } from '../contract.ts';
 import { type Draws, rolls } from '../random.ts';
 import { older, recent } from './causes.ts';
@@ -73,10 +74,37 @@ export const peopleFaults: readonly Fault[] = [
       return { target: id, about: `lets ${job ?? 'all jobs'} go on` };
     },
   ),
+  once(
+    {
+      name: 'supersede',
+      about: 'A person pushes several times in a row to a branch where a newer push cancels the older ones.',
+      weight: 3,
+    },
+    async (world, roll) => {
+      const repo = roll.whole(0, supersededIn - 1);
+      const times = roll.whole(2, 5);
+      const branch = roll.of(['next', 'trunk']);
+      for (let n = 0; n < times; n += 1) {
+        // A file that does not ask for it is left alone by all others.
+        const asks = roll.chance(0.85);
+        await world.push({ repo, branch, files: [{ name: 'superseded.yml', raw: file(asks) }] }, [
+          { name: 'superseded.yml', expect: 'build', ...(asks ? { supersede: true as const } : {}) },
+        ]);
+        await pause(world, roll.whole(0, 1_500));
+      }
+      return { target: 'knots', about: `${times} pushes to ${branch} of repository ${repo}` };
+    },
+  ),
   atCi('person-ci-rebuild', 'A person rebuilds a build at the CI.', 2, 'rebuild'),
   atCi('person-ci-cancel', 'A person cancels a build at the CI.', 2, 'cancel'),
   atCi('person-ci-retry', 'A person runs a failed job again at the CI.', 2, 'retry-job'),
 ];
+
+/** The first so many repositories are served. */
+const supersededIn = 4;
+
+const file = (asks: boolean): string =>
+  stringify({ tack: { buildkite: { pipeline: 'app' } }, ...(asks ? { whorl: { supersede: true } } : {}) });
 
 const manyReaders = 1_000;
 

@@ -41,6 +41,8 @@ export interface Books {
   /** First arrivals at the faithful reader, by job. */
   frames: Map<string, Frame[]>;
   workflows: Map<string, Workflow[]>;
+  /** Jobs that newer pushes make superfluous, with those. */
+  superseded: Map<string, Push[]>;
 }
 
 export const pipelineId = ({ knot, rkey }: { knot: string; rkey: string }): string => `pipeline/${knot}/${rkey}`;
@@ -102,6 +104,7 @@ export function booksOf(evidence: Evidence): Books {
       jobKey(pipelineId({ knot: frame.knot, rkey: frame.pipelineRkey }), frame.job),
     ),
     workflows: Map.groupBy(evidence.workflows, ({ id }) => id),
+    superseded: supersededBy(pushes),
     jobs: pushes
       .filter(({ served }) => served)
       .flatMap((push) => {
@@ -126,8 +129,34 @@ export function firstArrivals(frames: readonly Frame[]): Frame[] {
   return frames.filter(({ rkey }) => !seen.has(rkey) && seen.add(rkey));
 }
 
-/** Whether a person asked Whorl to cancel this job. */
-export const cancelAsked = ({ evidence }: Books, pipeline: string, job: string): boolean =>
+/** Newer is what the knot stamped later; both files must ask for it. */
+function supersededBy(pushes: readonly Push[]): Map<string, Push[]> {
+  const asking = pushes
+    .filter(({ served }) => served)
+    .flatMap((push) => push.jobs.filter(({ supersede }) => supersede).map(({ name }) => ({ push, name })));
+  const places = Map.groupBy(asking, ({ push: { knot, did, repo, branch }, name }) =>
+    JSON.stringify([knot, did, repo, branch, name]),
+  );
+  const found = new Map<string, Push[]>();
+  for (const those of places.values()) {
+    for (const { push, name } of those) {
+      const newer = those.filter((other) => other.push.rkey > push.rkey).map((other) => other.push);
+      if (newer.length > 0) found.set(jobKey(pipelineId(push), name), newer);
+    }
+  }
+  return found;
+}
+
+/** What happened while the database was lost, or a little before: nothing of Whorl's needs to know of it. */
+export const wasLost = ({ evidence }: Books, ms: number): boolean =>
+  evidence.disturbances.some(({ fault, from, to }) => fault === 'restore' && ms >= from - lostMs && ms <= to);
+
+/** What is written as a backup is taken may miss it, ms; a status may be of a moment to come. */
+const lostMs = 3_000;
+
+/** Whether a person asked Whorl to cancel this job, or a newer push did. */
+export const cancelAsked = ({ evidence, superseded }: Books, pipeline: string, job: string): boolean =>
+  superseded.has(jobKey(pipeline, job)) ||
   evidence.asked.some(
     (one) => one.kind === 'cancel' && one.pipeline === pipeline && (one.job === null || one.job === job),
   );

@@ -1,6 +1,17 @@
 import type { Build } from '../../sim/buildkite/index.ts';
-import type { Asked, Tables } from '../evidence.ts';
-import { type AttemptRow, type Books, buildName, cancelAsked, jobKey, tagOf } from './books.ts';
+import type { Asked, Push, Tables } from '../evidence.ts';
+import {
+  type AttemptRow,
+  type Books,
+  buildName,
+  cancelAsked,
+  cursorMs,
+  isEnd,
+  jobKey,
+  pipelineId,
+  tagOf,
+  wasLost,
+} from './books.ts';
 import { at, each, type Finding, type Invariant } from './finding.ts';
 import { fakeWord, hasEnded } from './truth.ts';
 
@@ -14,15 +25,21 @@ export const cancels: Invariant = {
     const { asked, tables, ci } = books.evidence;
     const rows = new Map(tables.commands.map((row) => [row.id, row]));
     const wanted = asked.filter(({ kind }) => kind === 'cancel');
-    const findings = [...each(wanted, (one) => outcome(books, one, rows.get(one.id))), ...unasked(books)];
+    const findings = [
+      ...each(wanted, (one) => outcome(books, one, rows.get(one.id))),
+      ...each(books.superseded, ([key, newer]) => superfluous(books, key, newer)),
+      ...unasked(books),
+    ];
     const stops = ci.requests.filter(({ route }) => route === 'cancel').length;
-    return { checked: wanted.length + stops + books.boundTo.size, findings };
+    return { checked: wanted.length + books.superseded.size + stops + books.boundTo.size, findings };
   },
 };
 
 function* outcome(books: Books, asked: Asked, row: Command | undefined): Generator<Finding> {
   const { id, pipeline, at: when } = asked;
   if (!row) {
+    // It was asked of a database that was lost then.
+    if (wasLost(books, when)) return;
     yield {
       kind: 'ignored',
       text: `${pipeline}: cancel ${id}, asked for at ${at(when)}, is in no row of the commands.`,
@@ -32,6 +49,30 @@ function* outcome(books: Books, asked: Asked, row: Command | undefined): Generat
   // What is open is stuck (6), and a refusal has its reason there as well.
   if (row.state !== 'done') return;
   for (const job of targetsOf(books, row)) yield* honoured(books, row, job);
+}
+
+/**
+ * A job that a newer push made superfluous is stopped, unless it had ended before that one was taken. Whatever people make
+ * of it later is theirs.
+ */
+function* superfluous(books: Books, key: string, newer: readonly Push[]): Generator<Finding> {
+  const { tables } = books.evidence;
+  const [only, ...more] = books.attempts.get(key) ?? [];
+  if (!only || more.length > 0 || newer.some((push) => wasLost(books, push.at))) return;
+  const command = tables.commands.find((row) => row.kind === 'cancel' && jobKey(row.pipeline, row.job ?? '') === key);
+  if (command?.state === 'done') yield* honoured(books, command, only.job);
+  // A refusal has its reason, and what is open is stuck.
+  if (command) return;
+  const ids = new Set(newer.map(pipelineId));
+  const taken = tables.pipelines.filter(({ id }) => ids.has(id)).map((row) => row.created_at);
+  const since = Math.min(...taken);
+  const last = books.sent.get(key)?.findLast(({ resend }) => !resend);
+  const end = last && isEnd(last.status) ? cursorMs(last.cursor) : Infinity;
+  if (taken.length === 0 || end <= since + patienceMs) return;
+  yield {
+    kind: 'ignored',
+    text: `${key} was superseded at ${at(since)} by ${[...ids].join(', ')}, and nobody cancelled it; it ended at ${at(end)}.`,
+  };
 }
 
 /** The answer names the jobs that had not ended. */

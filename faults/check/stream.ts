@@ -1,5 +1,5 @@
 import type { Frame, LogRead } from '../evidence.ts';
-import { type Books, cursorMs, jobKey, pipelineId, type StatusRow } from './books.ts';
+import { type Books, cursorMs, jobKey, pipelineId, type StatusRow, wasLost } from './books.ts';
 import { at, each, type Finding, type Look } from './finding.ts';
 
 /** What readers got against what is in the outbox: all of it, nothing else, and in its order. */
@@ -31,11 +31,13 @@ function* missing({ evidence, statuses }: Books): Generator<Finding> {
   }
 }
 
-function* unknown({ statuses }: Books, frame: Frame): Generator<Finding> {
-  const row = statuses.get(frame.rkey);
+function* unknown(books: Books, frame: Frame): Generator<Finding> {
+  const row = books.statuses.get(frame.rkey);
   const what = `${nameOf(frame)}, which came to ${frame.reader} at ${at(frame.at)},`;
-  if (!row) yield { kind: 'unknown', text: `${what} is not in the outbox.` };
-  else if (differs(frame, row)) {
+  if (!row) {
+    // What was published after the backup was taken is with its readers alone.
+    if (!wasLost(books, frame.createdAt)) yield { kind: 'unknown', text: `${what} is not in the outbox.` };
+  } else if (differs(frame, row)) {
     const said = `${row.pipeline} ${row.job} ${row.status} of ${at(row.created_at)}`;
     yield { kind: 'unknown', text: `${what} is another one in the outbox: ${said}.` };
   }
@@ -48,9 +50,11 @@ const differs = (frame: Frame, row: StatusRow): boolean =>
   Math.floor(frame.createdAt) !== Math.floor(row.created_at);
 
 /** Within one link, cursors only grow. */
-function* disorder({ evidence, statuses }: Books): Generator<Finding> {
+function* disorder(books: Books): Generator<Finding> {
+  const { evidence, statuses } = books;
   const links = Map.groupBy(
-    evidence.frames.filter(({ connection }) => connection !== undefined),
+    // An end that was sent, and was withheld in the backup, is sent again with another cursor.
+    evidence.frames.filter(({ connection, at: when }) => connection !== undefined && !wasLost(books, when)),
     ({ reader, connection }) => `link ${connection} of ${reader}`,
   );
   for (const [link, frames] of links) {

@@ -51,10 +51,10 @@ function* workflowOf(books: Books, workflow: Workflow): Generator<Finding> {
   yield open(`${what} runs and is not parked; it waits for ${waits.join('; ') || 'nothing that Temporal knows of'}.`);
 }
 
-/** A reset ends a run from outside and begins another in its place. */
+/** A reset, or a restore, ends a run from outside and begins another in its place. */
 const wasReset = ({ workflows, evidence }: Books, { id, runId, status }: Workflow): boolean =>
   status === 'TERMINATED' &&
-  evidence.disturbances.some(({ fault }) => /reset/i.test(fault)) &&
+  evidence.disturbances.some(({ fault }) => /reset|restore/i.test(fault)) &&
   (workflows.get(id) ?? []).some((other) => other.runId !== runId && other.status !== 'TERMINATED');
 
 /** Its build goes on at the CI, or waits there for a person. */
@@ -75,19 +75,27 @@ function* missing({ evidence, workflows }: Books): Generator<Finding> {
 function* crashes({ evidence }: Books): Generator<Finding> {
   for (const crash of evidence.crashes) {
     if (evidence.disturbances.some((one) => explains(one, crash))) continue;
-    const { process, at: when, code, signal, lastLines } = crash;
+    const { process, toldAt, at: when, code, signal, lastLines } = crash;
     const how = signal === null ? `with code ${code}` : `by ${signal}`;
     yield {
       kind: 'crash',
-      text: `${process} ended by itself at ${at(when)} ${how}: ${lastLines.at(-1) ?? 'without a word'}`,
+      text: `${process} ${toldAt === undefined ? 'ended by itself' : `was told to stop at ${at(toldAt)}, and ended`} at ${at(when)} ${how}: ${lastLines.at(-1) ?? 'without a word'}`,
     };
   }
 }
 
 const startMs = 30_000;
 
-/** A process may give up when what it needs is away at its start; later it must wait. */
-function explains({ fault, target, from, to }: Disturbance, { process, at: when, startedAt = when - startMs }: Crash) {
-  const away = /postgres|temporal/i.test(`${fault} ${target}`) || target.startsWith(`${process}/`);
+/**
+ * A process may give up when what it needs is away at its start; later it must wait. One that is told to stop hands over
+ * what it cannot end while something is away.
+ */
+function explains({ fault, target, from, to }: Disturbance, crash: Crash) {
+  const { process, at: when, toldAt, startedAt = when - startMs } = crash;
+  const away = ['postgres', 'temporal'].includes(target) || target.startsWith(`${process}/`);
+  if (toldAt !== undefined) {
+    const hindered = away || target === process || target === 'ci';
+    return hindered && from <= when && to >= toldAt && !['drain', 'upgrade'].includes(fault);
+  }
   return away && when - startedAt <= startMs && from <= when && to >= startedAt;
 }

@@ -4,7 +4,7 @@ import { restore, type Restored } from '../../src/cli/restore-run.ts';
 import { restoreTemporal } from '../../src/cli/restore-temporal.ts';
 import type { Role } from '../../src/roles/role.ts';
 import { checkRestored, inUse } from '../../src/store/restore.ts';
-import { type Backup, backUp, putBack } from '../support/backup.ts';
+import { type Backup, backUp, putBack } from '../../faults/backup.ts';
 import { buildsOf, createOf, newSha } from '../support/ci.ts';
 import { buildOf, failingActivity, isBound, isParked, ownSpindle } from '../support/pipelines.ts';
 import { buildkiteFile, type Pushed, type Spindle } from '../support/spindle.ts';

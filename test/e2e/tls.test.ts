@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { authority } from '../support/certificates.ts';
 import { fleet, roleEnv } from '../support/fleet.ts';
-import { present } from '../support/release.ts';
+import { present } from '../../faults/release.ts';
 import { buildkiteFile } from '../support/spindle.ts';
 import { tlsFrontend } from '../support/tls-frontend.ts';
 import { until } from '../support/until.ts';

@@ -4,7 +4,7 @@ import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { type Fleet, fleet, roleEnv, type RoleName } from '../support/fleet.ts';
 import { everyPipelineOnce } from '../support/once.ts';
 import { isParked } from '../support/pipelines.ts';
-import { present, type Release, releaseAt } from '../support/release.ts';
+import { present, type Release, releaseAt } from '../../faults/release.ts';
 import { buildkiteFile, type Pushed, repo } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
 

@@ -95,6 +95,15 @@ export function recordingWorld(fails: readonly string[] = []): RecordingWorld {
           ...(role === 'worker' ? { ci: link(`${name}/ci`) } : {}),
         },
         kill: (ms) => say('kill', name, ms),
+        async drain(ms) {
+          say('drain', name, ms);
+          return true;
+        },
+        async replace(by) {
+          say('replace', name, by);
+          return true;
+        },
+        async ready() {},
         freeze(ms) {
           say('freeze', name, ms);
           // As the real one, a stop of no time ends the one before.
@@ -178,6 +187,24 @@ export function recordingWorld(fails: readonly string[] = []): RecordingWorld {
       },
     },
     temporal: { restart: async (ms) => say('temporal.restart', ms) },
+    push: async ({ repo, branch }) => say('push', repo, branch),
+    async join(role) {
+      say('join', role);
+      on.set(`another ${role}`, 'joined');
+      return {
+        name: `${role}-joined-1`,
+        async leave(how) {
+          say('leave', role, how);
+          on.delete(`another ${role}`);
+        },
+      };
+    },
+    releases: ['present', 'older'],
+    migrate: async () => say('migrate'),
+    async backUp() {
+      say('backUp');
+      return async (dies) => say('restore', dies);
+    },
     ask: async (kind, pipeline) => say('ask', kind, pipeline),
     async reset(pipeline, to) {
       say('reset', pipeline, to);

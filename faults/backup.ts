@@ -1,4 +1,4 @@
-import type { Sql } from '../../src/store/db.ts';
+import type { Sql } from '../src/store/db.ts';
 
 /** Everything that is in a database, as of one moment: each table as JSON, and where its sequences stand. */
 export interface Backup {

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
-const here = path.join(import.meta.dirname, '../..');
+const here = path.join(import.meta.dirname, '..');
 
 /** Another release of this program, with our packages. */
 export interface Release {
