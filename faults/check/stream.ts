@@ -36,7 +36,8 @@ function* unknown(books: Books, frame: Frame): Generator<Finding> {
   const what = `${nameOf(frame)}, which came to ${frame.reader} at ${at(frame.at)},`;
   if (!row) {
     // What was published after the backup was taken is with its readers alone.
-    if (!wasLost(books, frame.createdAt)) yield { kind: 'unknown', text: `${what} is not in the outbox.` };
+    if (!wasLost(books, frame.createdAt) && !wasLost(books, frame.at))
+      yield { kind: 'unknown', text: `${what} is not in the outbox.` };
   } else if (differs(frame, row)) {
     const said = `${row.pipeline} ${row.job} ${row.status} of ${at(row.created_at)}`;
     yield { kind: 'unknown', text: `${what} is another one in the outbox: ${said}.` };

@@ -48,11 +48,13 @@ export async function recoverJob(deps: RecoverDeps, pipeline: PipelineId, lost: 
 
   const { attempts } = await knownJob(sql, key);
   const bound = attempts.flatMap(({ attempt, build }) => (build === null ? [] : [{ attempt, build }]));
+  // It was given out, and the workflow that was to carry it out is gone.
+  const planned = attempts.findLast(({ build, asked }) => build === null && asked);
   // Nothing is known of it, so it begins as if it had never begun.
-  if (known.state === null && bound.length === 0 && end === null)
+  if (known.state === null && bound.length === 0 && end === null && !planned)
     return jobRecovered(sql, key, { state: null, restore });
   const state = {
-    job: recalled(known.state?.job, bound, end ?? undefined),
+    job: recalled(known.state?.job, bound, end ?? undefined, planned),
     attempts: Math.max(known.state?.attempts ?? 1, ...attempts.map(({ attempt }) => attempt)),
     note: known.state?.note ?? null,
   };

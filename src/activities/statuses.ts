@@ -3,11 +3,13 @@ import type { Logger } from 'pino';
 import { statuses as published } from '../metrics/index.ts';
 import type { PipelineId } from '../pipeline/ids.ts';
 import { failures } from '../pipeline/failures.ts';
+import { standing } from '../pipeline/job.ts';
 import { isEnd } from '../pipeline/status.ts';
 import { ProviderError } from '../providers/errors.ts';
 import { isUnavailable } from '../store/db.ts';
 import { completeLog, openLog } from '../store/logs.ts';
 import { claimEpoch, loadPipeline, nextEpoch } from '../store/pipelines.ts';
+import { restoredLogs } from '../store/restore.ts';
 import { publishStatuses, resendStatuses } from '../store/statuses.ts';
 import { isTracing, recordSpan, traceNow } from '../tracing/index.ts';
 import type { Activities, Kept, StatusInput } from '../workflows/contract.ts';
@@ -38,6 +40,16 @@ export function statusActivities({
       await sayOnce({ sql, mask }, key, { id, name: 'Reason', text: error });
     }
     if (isEnd(status) && (await openLog(sql, key))) await completeLog(sql, key, epoch);
+  };
+
+  /** What jobs without a build said of their end may have been said after the backup that was put back. */
+  const explainAgain = async (pipeline: PipelineId, jobs: { name: string; kept: Kept | null }[]): Promise<void> => {
+    for (const { name: job, kept } of jobs) {
+      if (!kept) continue;
+      const fact = standing(kept.job);
+      if (isEnd(fact.status) && kept.job.bound[fact.attempt] === undefined)
+        await explain(pipeline, { job, ...fact, state: kept });
+    }
   };
 
   /** Stands in the log beside what the CI wrote. */
@@ -72,8 +84,11 @@ export function statusActivities({
       if (!(await claimEpoch(sql, pipeline, open, token))) return { claimed: false };
       await recoverPipeline({ sql, log, providers }, pipeline).catch(unlessHopeless(log, pipeline));
       const row = await loadPipeline(sql, pipeline);
-      const jobs = (row?.jobs ?? []).map(({ name, state }) => ({ name, kept: state as Kept | null }));
-      return { claimed: true, epoch: open, jobs };
+      const kept = (row?.jobs ?? []).map(({ name, state }) => ({ name, kept: state as Kept | null }));
+      const logs = await restoredLogs(sql, pipeline);
+      if (!logs) return { claimed: true, epoch: open, jobs: kept };
+      await explainAgain(pipeline, kept);
+      return { claimed: true, epoch: open, jobs: kept.map((one) => ({ ...one, brought: logs.get(one.name) ?? {} })) };
     },
   };
 }

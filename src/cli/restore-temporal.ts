@@ -1,6 +1,8 @@
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { tlsProblem } from '../clients/tls-problem.ts';
 import { type Status, statuses } from '../pipeline/status.ts';
+import { temporalAdvice } from '../roles/temporal.ts';
 import { CommandError, messageOf } from './errors.ts';
 
 /** What a restore asks of Temporal. Every method throws a {@link CommandError} in plain words. */
@@ -33,7 +35,7 @@ export function restoreTemporal(env: NodeJS.ProcessEnv, taskQueue: string): Rest
     overrideEnvVars: Object.fromEntries(given),
   });
   const server = `${connectionOptions.address ?? 'localhost:7233'}, namespace ${namespace}`;
-  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: callMs });
+  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: callMs, interceptors: [] });
   const client = new Client({ connection, namespace });
   const ours = `WorkflowType = 'pipeline' AND TaskQueue = '${taskQueue.replaceAll("'", "''")}'`;
 
@@ -41,11 +43,10 @@ export function restoreTemporal(env: NodeJS.ProcessEnv, taskQueue: string): Rest
     try {
       return await connection.withDeadline(Date.now() + callMs, work);
     } catch (error) {
-      throw new CommandError(
-        `Temporal (${server}) does not answer (${messageOf(error)}): see that it runs, and check TEMPORAL_ADDRESS`,
-        undefined,
-        { cause: error },
-      );
+      const tls = await tlsProblem(connectionOptions.address ?? 'localhost:7233', connectionOptions.tls);
+      const why = tls ?? messageOf(error);
+      const message = `Temporal (${server}) does not answer (${why}): ${temporalAdvice(why)}`;
+      throw new CommandError(message, undefined, { cause: error });
     }
   };
 

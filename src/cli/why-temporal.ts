@@ -1,5 +1,6 @@
 import { Client, Connection, type WorkflowHandle, WorkflowNotFoundError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { tlsProblem } from '../clients/tls-problem.ts';
 import { loadToolConfig, type ToolConfig } from '../config/index.ts';
 import type { ActivityFact, Engine, WorkflowFact } from '../pipeline/why-facts.ts';
 import type { PipelineView } from '../workflows/messages.ts';
@@ -24,7 +25,8 @@ export async function askTemporal(env: NodeJS.ProcessEnv, config: ToolConfig, id
   try {
     return { asked: true, answers: true, server, workflow: await workflowOf(client, config.taskQueue, id, end) };
   } catch (error) {
-    return { asked: true, answers: false, server, why: messageOf(error) };
+    const tls = await tlsProblem(connectionOptions.address ?? 'localhost:7233', connectionOptions.tls);
+    return { asked: true, answers: false, server, why: tls ?? messageOf(error) };
   } finally {
     await connection.close().catch(() => {});
   }

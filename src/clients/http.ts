@@ -71,6 +71,7 @@ export function jsonHttp({ guard, timeoutMs = 10_000 }: JsonHttpOptions = {}): J
 
 /** Who is asked, by what is asked. */
 function serviceOf({ pathname }: URL): string {
+  if (pathname.startsWith('/xrpc/sh.tangled.')) return 'knot';
   if (pathname.startsWith('/xrpc/')) return 'pds';
   return pathname.endsWith('/did.json') ? 'did:web' : 'plc';
 }

@@ -1,6 +1,8 @@
 import { Connection, isGrpcServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { tlsProblem } from '../clients/tls-problem.ts';
 import type { ToolConfig } from '../config/index.ts';
+import { temporalAdvice } from '../roles/temporal.ts';
 import { attributeTypeNames, attributeTypes, wantedAttributes } from '../search-attributes.ts';
 import { type Check, checkWith, fail, lasting, type Need, need, ok, Skip, warn, within, wordsOf } from './check.ts';
 
@@ -77,7 +79,8 @@ export function temporalChecks(
           try {
             return ok(`Temporal ${(await system()).serverVersion} at ${server}`);
           } catch (error) {
-            return unreachable(error, server);
+            const tls = await tlsProblem(connectionOptions.address ?? 'localhost:7233', connectionOptions.tls);
+            return unreachable(error, server, tls);
           }
         },
       ),
@@ -105,7 +108,8 @@ async function describe({ connection, namespace }: TemporalLink): Promise<Namesp
 export const calling = <T>(connection: Connection, ms: number, call: () => Promise<T>): Promise<T> =>
   within(ms, () => connection.withDeadline(Date.now() + ms * 0.95, call));
 
-function unreachable(error: unknown, server: string) {
+/** `tls`: what is wrong with it, which gRPC's client does not say. */
+function unreachable(error: unknown, server: string, tls?: string) {
   const code = isGrpcServiceError(error) ? error.code : undefined;
   const why = wordsOf(error);
   if (code === grpc.notFound) {
@@ -115,6 +119,7 @@ function unreachable(error: unknown, server: string) {
   if (code === grpc.denied || code === grpc.unauthenticated) {
     return fail(`${server} does not let us in (${why})`, 'check the TEMPORAL_* credentials');
   }
+  if (tls !== undefined) return fail(`${server} does not take our connection (${tls})`, temporalAdvice(tls));
   return fail(`${server} does not answer (${why})`, 'see that Temporal runs, and check TEMPORAL_ADDRESS');
 }
 

@@ -20,19 +20,17 @@ const cellBytes = 600;
 const bytes = new TextEncoder();
 
 /**
- * Current details of a pipeline in the Temporal UI, as Markdown: a table of the jobs, and what they wait for, since
- * when, until when, and what to do. Nothing that strangers wrote acts in it.
+ * Current details of a pipeline in the Temporal UI, as Markdown: what its jobs wait for, since when, until when, and what to
+ * do; then a table of them. Nothing that strangers wrote acts in it.
  */
 export function details(id: string, rows: readonly DetailsRow[], waits: readonly Wait[]): string {
-  const table = fitting(rows.map(row), rowsMost, (left) => `| … and ${left} more | | | | |`);
+  const lines = fitting(rows.map(row), rowsMost, (left) => `| … and ${left} more | | | | |`);
+  const table = ['| job | attempt | status | build | why |', '|---|---|---|---|---|', ...lines];
   const sorted = waits.toSorted((a, b) => Number(b.person) - Number(a.person));
-  const head = ['| job | attempt | status | build | why |', '|---|---|---|---|---|', ...table, ''];
-  const left = most - size(head) - 200;
-  return [
-    ...head,
-    ...fitting(sorted.map(item), left, (more) => `- … and ${more} more`),
-    ...(waits.length > 0 ? ['', `All of it: ${code(`whorl why ${id}`)}`] : []),
-  ].join('\n');
+  const left = most - size(table) - 200;
+  const items = fitting(sorted.map(item), left, (more) => `- … and ${more} more`);
+  const all = ['', `All of it: ${code(`whorl why ${id}`)}`, ''];
+  return [...(waits.length > 0 ? [...items, ...all] : []), ...table].join('\n');
 }
 
 const size = (lines: readonly string[]): number => bytes.encode(lines.join('\n')).length;
@@ -44,7 +42,7 @@ function fitting(lines: readonly string[], limit: number, rest: (left: number) =
 }
 
 const row = ({ job, attempt, status, build, why }: DetailsRow): string =>
-  `| ${[job, String(attempt), status, build ?? '—', why].map((text) => inMarkdown(text, cellBytes)).join(' | ')} |`;
+  `| ${[job, String(attempt), status, build === null ? '—' : short(build), why].map((text) => inMarkdown(text, cellBytes)).join(' | ')} |`;
 
 function item(wait: Wait): string {
   const who = wait.job === null ? 'It' : `**${inMarkdown(wait.job, 100)}**`;
@@ -54,8 +52,12 @@ function item(wait: Wait): string {
   const todos = wait.todo.map(({ text, command }) =>
     command === undefined ? inMarkdown(text) : `${inMarkdown(text)}: ${code(command)}`,
   );
-  return `- ${needs}${who} waits for ${inMarkdown(wait.what, cellBytes)}${when}.${todos.map((text) => ` ${text}`).join('')}`;
+  return `- ${needs}${who} waits for ${inMarkdown(short(wait.what), cellBytes)}${when}.${todos.map((text) => ` ${text}`).join('')}`;
 }
+
+/** Ids of builds by their beginnings, as in the CI's own pages; `whorl why` has them whole. */
+const short = (text: string): string =>
+  text.replaceAll(/\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g, '$1');
 
 /** A command as it is to be typed. One that would not stay within its marks is left as inert words. */
 const code = (text: string): string =>

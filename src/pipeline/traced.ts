@@ -80,22 +80,27 @@ function nextFree(last: number, taken: ReadonlySet<number>, builds: ReadonlyMap<
  * Where they stand is for a read to say.
  *
  * @param bound the builds of all attempts
+ * @param planned the last attempt that was given out on request and has no build, if there is one
  * @param end how the closed workflow of the pipeline left the job, which counts where no build can tell
  */
 export function recalled(
   kept: Job | undefined,
   bound: readonly { attempt: number; build: string }[],
   end: Status | undefined,
+  planned?: { attempt: number; stopped: boolean },
 ): Job {
   let job = kept ?? newJob();
   for (const { attempt, build } of bound) job = bind(job, attempt, build);
-  const last = Math.max(standing(job).attempt, ...bound.map(({ attempt }) => attempt));
+  const last = Math.max(standing(job).attempt, planned?.attempt ?? 1, ...bound.map(({ attempt }) => attempt));
   const { epoch } = standing(job);
   if (last > standing(job).attempt) job = say(job, { attempt: last, epoch, status: 'pending', by: 'self', at: 0 });
+  if (planned?.stopped && planned.attempt === last && !isEnd(standing(job).status))
+    return say(job, { attempt: last, epoch, status: 'cancelled', by: 'self', at: 0, error: stoppedReason });
   // A CI knows nothing of our deadline.
   const told = job.bound[last] === undefined || end === 'timeout';
   if (end === undefined || !isEnd(end) || isEnd(standing(job).status) || !told) return job;
   return say(job, { attempt: last, epoch, status: end, by: 'self', at: 0, error: lostReason });
 }
 
+const stoppedReason = 'It was cancelled; by whom was lost when the database was restored from a backup.';
 const lostReason = 'It had ended so; why was lost when the database was restored from a backup.';

@@ -79,7 +79,7 @@ export function buildServer({
   identityRoutes(app, identity);
   xrpcRoutes(app, {
     queries: { 'sh.tangled.owner': () => ({ owner: identity.owner }), _health: () => ({ version }) },
-    procedures: commandProcedures({ sql, log, owner: identity.owner }),
+    procedures: commandProcedures({ sql, log, owner: identity.owner, knot: calling.knot }),
     authenticate: calling.authenticate,
     rate: addressRate({ ...callOptions, trustedProxies: readersOptions?.trustedProxies }),
   });

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { addressGuard } from '../clients/guard.ts';
 import { jsonHttp } from '../clients/http.ts';
 import { identityClient } from '../clients/identity.ts';
+import { type Knot, knotClient } from '../clients/knot.ts';
 import { hostPace, type Pace } from '../clients/pace.ts';
 import { type Authenticate, serviceAuth } from './auth.ts';
 
@@ -16,6 +17,8 @@ export interface CallerOptions {
 
 export interface Callers {
   authenticate: Authenticate;
+  /** What knots know of those who call. */
+  knot: Knot;
   close(): Promise<void>;
 }
 
@@ -23,7 +26,7 @@ export interface Callers {
 const maxHosts = 1_000;
 const timeoutMs = 3_500;
 
-/** Knows who calls by the keys in their DID documents. */
+/** Knows who calls by the keys in their DID documents, and what they may do by what knots say. */
 export function callers({ hostname, dev, plcUrl = 'https://plc.directory' }: CallerOptions): Callers {
   const open = jsonHttp({ timeoutMs });
   const guarded = jsonHttp({ timeoutMs, guard: addressGuard({ dev }) });
@@ -40,6 +43,7 @@ export function callers({ hostname, dev, plcUrl = 'https://plc.directory' }: Cal
   const identity = identityClient({ open, guarded, pace, plcUrl, dev });
   return {
     authenticate: serviceAuth({ hostname, identity }),
+    knot: knotClient({ http: guarded, pace, dev }),
     async close() {
       await Promise.all([open.close(), guarded.close()]);
     },

@@ -1,4 +1,6 @@
 import type { Logger } from 'pino';
+import { ClientError } from '../clients/error.ts';
+import type { Knot } from '../clients/knot.ts';
 import { judge, recordsOf } from '../pipeline/access.ts';
 import { factsOf } from '../store/access.ts';
 import { type AskedPipeline, pipelinesOfKey } from '../store/asked.ts';
@@ -7,7 +9,7 @@ import type { Sql } from '../store/db.ts';
 import { spendToken } from '../store/service-tokens.ts';
 import type { Caller } from './auth.ts';
 import type { Procedure } from './xrpc.ts';
-import { invalid, XrpcRefusal } from './xrpc-error.ts';
+import { invalid, later, XrpcRefusal } from './xrpc-error.ts';
 import { type AskedOfPipeline, type AskedRepository, readAsked } from './xrpc-input.ts';
 
 export interface CommandDeps {
@@ -15,7 +17,11 @@ export interface CommandDeps {
   log: Logger;
   /** The DID of whoever runs this spindle. */
   owner: string;
+  knot: Knot;
 }
+
+/** A knot that is asked whom it lets work in a repository must answer within this, ms. */
+const knotMs = 4_000;
 
 /**
  * Cancel and rerun, as Tangled's appviews call them. Each writes command rows, which dispatch carries to the workflow:
@@ -85,11 +91,24 @@ function isNamed(repo: AskedRepository, pipeline: AskedPipeline, record?: AskedP
   return repo.owner === pipeline.did && repo.rkey === (record?.rkey ?? pipeline.name);
 }
 
-/** The repository's owner, those whom they let work in it, and whoever runs this spindle. */
-async function mayAct({ sql, owner }: CommandDeps, did: string, { pipeline, record }: Found): Promise<boolean> {
+/** The repository's owner, those whom they or their knot let work in it, and whoever runs this spindle. */
+async function mayAct(deps: CommandDeps, did: string, { pipeline, record }: Found): Promise<boolean> {
+  const { sql, owner } = deps;
   if (did === owner || did === pipeline.did) return true;
-  if (record === undefined) return false;
-  return (await collaboratorsOf(sql, { did: pipeline.did, rkey: record })).includes(did);
+  const own = record === undefined ? [] : await collaboratorsOf(sql, { did: pipeline.did, rkey: record });
+  return own.includes(did) || (await isKnownToKnot(deps, did, pipeline));
+}
+
+/** Newer knots hold collaborators themselves, by the repository's own DID. Only the knot that it lives on is asked. */
+async function isKnownToKnot({ knot, log }: CommandDeps, did: string, { knot: host, repoDid }: AskedPipeline) {
+  if (repoDid === null) return false;
+  try {
+    return (await knot.collaboratorsOf(host, repoDid, AbortSignal.timeout(knotMs))).includes(did);
+  } catch (error) {
+    log.warn({ knot: host, repo: repoDid, err: error }, 'a knot does not say whom it lets work in a repository');
+    if (error instanceof ClientError && ['refused-address', 'garbage', 'tooBig'].includes(error.kind)) return false;
+    throw later('the knot of the repository cannot be asked now whether you may; try again');
+  }
 }
 
 /** A rerun makes builds, so the repository must still be one that may run here. */

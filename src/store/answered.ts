@@ -1,5 +1,6 @@
 import type postgres from 'postgres';
 import { secondsSince } from '../metrics/bounded.ts';
+import { beginning } from './transaction.ts';
 import { statementErrors, statements } from '../metrics/index.ts';
 
 /**
@@ -16,12 +17,14 @@ export class NeverAnswered extends Error {
 }
 
 /**
- * Puts a limit on each statement. postgres.js has none of its own, and leaves some unanswered for ever when their
+ * Puts a limit on each statement, and makes transactions safe. postgres.js has none of its own, and leaves some unanswered for ever when their
  * connection breaks (seen when the server ends it); whoever waits for one would be stuck without anybody noticing.
  * The statement itself may still be carried out, as with every answer that is lost.
  */
 export function answered<T extends postgres.Sql<{ bigint: bigint }>>(sql: T, ms: number): T {
+  const begin = beginning(sql);
   return new Proxy(sql, {
+    get: (target, name) => (name === 'begin' ? begin : (Reflect.get(target, name) as unknown)),
     apply(target, self, args: unknown[]) {
       const made: unknown = Reflect.apply(target as unknown as (...all: unknown[]) => unknown, self, args);
       return isStatement(made) ? limited(made, ms) : made;

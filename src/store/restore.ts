@@ -191,3 +191,25 @@ export async function lostJob(sql: Sql, pipeline: PipelineId, job: string): Prom
   if (!row) throw new Error(`There is no pipeline ${pipeline} in the database.`);
   return row;
 }
+
+/**
+ * The logs that are here of a restored pipeline: for each job the attempts, with the epoch up to which they are whole (-1: not
+ * at all). Undefined when the pipeline was never restored: then its workflow knows what it has brought.
+ */
+export async function restoredLogs(
+  sql: Sql,
+  pipeline: PipelineId,
+): Promise<Map<string, Record<number, number>> | undefined> {
+  const rows = await sql<{ job: string; attempt: number | null; complete: number | null }[]>`
+    select name as job, logs.attempt, complete from restored join jobs on jobs.pipeline = restored.pipeline
+    left join logs on logs.pipeline = jobs.pipeline and logs.job = name
+    where restored.pipeline = ${pipeline}`;
+  if (rows.length === 0) return undefined;
+  const found = new Map<string, Record<number, number>>();
+  for (const { job, attempt, complete } of rows) {
+    const of = found.get(job) ?? {};
+    if (attempt !== null) of[attempt] = complete ?? -1;
+    found.set(job, of);
+  }
+  return found;
+}

@@ -14,7 +14,16 @@ export interface KnownJob {
   spec: BuildSpec | null;
   /** What the last run of the workflow left. */
   state: { job: Job; attempts: number; note: string | null } | null;
-  attempts: { attempt: number; build: string | null }[];
+  attempts: KnownAttempt[];
+}
+
+export interface KnownAttempt {
+  attempt: number;
+  build: string | null;
+  /** A person asked for it. */
+  asked: boolean;
+  /** Somebody asked to stop it. */
+  stopped: boolean;
 }
 
 /** A job with its attempts, oldest first. */
@@ -22,7 +31,7 @@ export async function knownJob(sql: Sql, { pipeline, job }: JobKey): Promise<Kno
   const [[found], attempts] = await Promise.all([
     sql<Omit<KnownJob, 'attempts'>[]>`select spec, state from jobs where pipeline = ${pipeline} and name = ${job}`,
     sql<KnownJob['attempts']>`
-      select attempt, build from attempts where pipeline = ${pipeline} and job = ${job} order by attempt`,
+      select attempt, build, command is not null as asked, cancel_asked_at is not null as stopped from attempts where pipeline = ${pipeline} and job = ${job} order by attempt`,
   ]);
   return { spec: found?.spec ?? null, state: found?.state ?? null, attempts };
 }

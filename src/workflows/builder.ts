@@ -231,10 +231,22 @@ function keepRebuild(run: JobRun, rebuild: Rebuild): void {
 /** The attempt's build is known from now on, and with it what was made from it. */
 function isBound(p: Pipeline, run: JobRun, attempt: number, build: string): void {
   bound(run, attempt, build);
-  const waiting = run.rebuilds?.filter(({ rebuiltFrom }) => rebuiltFrom === build) ?? [];
+  adoptKept(p, run, [build]);
+}
+
+/** Takes over what was made from these builds and waited for them. */
+function adoptKept(p: Pipeline, run: JobRun, builds: readonly string[]): void {
+  const waiting = run.rebuilds?.filter(({ rebuiltFrom }) => builds.includes(rebuiltFrom)) ?? [];
   if (waiting.length === 0) return;
   run.rebuilds = run.rebuilds?.filter((rebuild) => !waiting.includes(rebuild)) ?? [];
   for (const rebuild of waiting) adopt(p, run, rebuild);
+}
+
+/** A webhook may come before a pipeline that is opened again has taken up what is known of its builds. */
+export function adoptEarly(p: Pipeline, run: JobRun): void {
+  const builds = Object.values(run.job.bound);
+  const early = run.rebuilds?.some(({ rebuiltFrom }) => builds.includes(rebuiltFrom)) ?? false;
+  if (early && patched('rebuild-before-taking-up')) adoptKept(p, run, builds);
 }
 
 function doubt(p: Pipeline, run: JobRun, attempt: number): void {

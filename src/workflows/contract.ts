@@ -136,6 +136,11 @@ export interface ReopenInput {
   fresh?: boolean;
 }
 
-export type Reopened =
-  | { claimed: false }
-  | { claimed: true; epoch: number; jobs: { name: string; kept: Kept | null }[] };
+export type Reopened = { claimed: false } | { claimed: true; epoch: number; jobs: ReopenedJob[] };
+
+export interface ReopenedJob {
+  name: string;
+  kept: Kept | null;
+  /** After a restore: the logs that are really here, by attempt, with the epoch up to which they are whole. */
+  brought?: Record<number, number>;
+}

@@ -2,7 +2,7 @@ import { CancellationScope, condition, continueAsNew, setHandler, Trigger, workf
 import { currentBuild, standing } from '../pipeline/job.ts';
 import type { Status } from '../pipeline/status.ts';
 import { activitiesFor } from './activities.ts';
-import { adopt, begin, canRerun, retry, startRerun, stop } from './builder.ts';
+import { adopt, adoptEarly, begin, canRerun, retry, startRerun, stop } from './builder.ts';
 import { clock } from './clock.ts';
 import { data, whole } from './command.ts';
 import { goOnWithLog } from './log-run.ts';
@@ -154,9 +154,11 @@ async function resume(p: Pipeline): Promise<boolean> {
     found = await p.acts.reopen({ pipeline: p.id, epoch: p.epoch, token, fresh: true });
   if (!found.claimed) return false;
   p.epoch = Math.max(p.epoch, found.epoch);
-  for (const { name, kept } of found.jobs) {
+  for (const { name, kept, brought } of found.jobs) {
     const run = p.runs.find((candidate) => candidate.name === name);
     if (run && kept) takeUp(run, kept);
+    if (run && brought) run.log.brought = brought;
+    if (run) adoptEarly(p, run);
   }
   for (const run of p.runs) run.wantRead ||= currentBuild(run.job) !== undefined;
   return true;

@@ -173,6 +173,21 @@ test.concurrent('webhooks that come once more after the end change nothing that 
   expect(whorl.appview.problems).toEqual([]);
 });
 
+test.concurrent('a rebuild that is over before the pipeline is opened again is taken over', async (context) => {
+  const whorl = await ownSpindle(context, { ...reopenings, roles: ['server', 'ingest'] });
+  const worker = await whorl.start('worker');
+  const { pushed, id, runId } = await ended(whorl, 'failed');
+  await worker.stop();
+  const again = whorl.ci.rebuild(id);
+  whorl.ci.finish(again.id, 'passed');
+  await until('it was told', () => webhookOf(whorl, again.id, 'build.finished'));
+  await digested(whorl);
+  await whorl.start('worker');
+  await pushed.shows('ci.yml', 'success');
+  expect(await endedAgain(pushed, runId)).toMatchObject({ jobs: [{ attempt: 2, status: 'success', build: again.id }] });
+  expect(whorl.appview.problems).toEqual([]);
+});
+
 test.concurrent('what an earlier build did, when told after the end, opens the pipeline again, and not for ever', async (context) => {
   const whorl = await ownSpindle(context);
   const pushed = whorl.push(oneFile);

@@ -188,6 +188,52 @@ test('after a restore no build is lost or doubled, and every status is right', a
   expect(bothBuild).toBe((await stored(whorl, bothAfter)).builds[0]);
 });
 
+test('logs and reasons that were lost are there again, and an attempt that was given out is carried out', async (context) => {
+  const { whorl, begin, end } = await mortal(context);
+  const { ci, sql } = whorl;
+  const refused = whorl.push({ 'wrong.yml': 'tack: [' });
+  await refused.shows('wrong.yml', 'failed');
+  await refused.ended();
+  const built = whorl.push(oneFile);
+  await toEnd(whorl, built, 'passed');
+  const sha = newSha();
+  const again = whorl.push(oneFile, { newSha: sha });
+  const first = await toEnd(whorl, again, 'failed');
+  ci.onRequest(createOf(sha), answer(503), 'always');
+  expect(await whorl.command('rerun', again.id)).toMatchObject({ state: 'done', result: 'ci.yml: attempt 2' });
+  await failingActivity(again, 'create:ci.yml#2');
+  // As if the backup had been taken before logs were brought, and before anybody was told of the second attempt.
+  const backup = await backUp(sql);
+  const early = {
+    ...backup,
+    tables: backup.tables.map((table) => (/^log/.test(table.name) ? { ...table, rows: '[]' } : table)),
+  };
+  await end();
+  await disaster(whorl, early);
+  ci.clearFaults();
+  await begin();
+
+  const { id } = await buildOf(whorl, again, 'ci.yml', 2);
+  ci.finish(id, 'passed');
+  await again.shows('ci.yml', 'success');
+  for (const pushed of [refused, built, again]) await pushed.ended();
+  expect(await stored(whorl, again)).toMatchObject({ attempt: 2, builds: [first, id] });
+  const whole = await sql<{ pipeline: string; attempt: number }[]>`
+    select pipeline, attempt from logs where complete >= 0 order by pipeline, attempt`;
+  const wanted = [refused, built, again].flatMap((one) =>
+    one === again
+      ? [
+          [one.id, 1],
+          [one.id, 2],
+        ]
+      : [[one.id, 1]],
+  );
+  expect(whole.map(({ pipeline, attempt }) => [pipeline, attempt])).toEqual(wanted.toSorted());
+  const steps = await sql`select about ->> 'name' as name from log_steps where pipeline = ${refused.id}`;
+  expect([...steps]).toEqual([{ name: 'Reason' }]);
+  expect(whorl.appview.problems).toEqual([]);
+});
+
 test('a restore that dies anywhere is run again, and no role starts before its end', async (context) => {
   const { whorl, begin, end } = await mortal(context);
   const running = whorl.push(oneFile);

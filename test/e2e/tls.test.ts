@@ -4,6 +4,7 @@ import path from 'node:path';
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { authority } from '../support/certificates.ts';
 import { fleet, roleEnv } from '../support/fleet.ts';
+import { addPipeline } from '../support/outbox.ts';
 import { present } from '../../faults/release.ts';
 import { buildkiteFile } from '../support/spindle.ts';
 import { tlsFrontend } from '../support/tls-frontend.ts';
@@ -78,4 +79,17 @@ test('a wrong authority and a wrong key are told as what they are, by commands, 
     expect(ready.status).toBe(503);
     expect(JSON.stringify(await ready.json())).toContain(advice);
   }
+});
+
+test('doctor, why and restore tell it too', async () => {
+  const { wrongCa } = await guarded();
+  const { whorl } = await fleet();
+  await addPipeline(whorl.sql, 'knot.example', 'abc', ['ci.yml']);
+  const says = async (...args: string[]): Promise<string> => {
+    const env = { ...roleEnv(whorl), ...wrongCa };
+    return present.whorl(args, env).catch(({ stdout, stderr }: Record<string, unknown>) => `${stdout}${stderr}`);
+  };
+  expect(await says('doctor')).toMatch(/TLS: .*certificate.*TEMPORAL_TLS/s);
+  expect(await says('why', 'pipeline/knot.example/abc')).toMatch(/TLS: .*certificate/);
+  expect(await says('restore', '--dry-run')).toMatch(/TLS: .*certificate.*check TEMPORAL_TLS/s);
 });

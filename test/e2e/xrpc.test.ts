@@ -120,6 +120,21 @@ describe('cancel', () => {
     expect(published.at(-1)).toEqual({ status: 'cancelled', error: `Cancelled by ${owner.did}.` });
   });
 
+  test('may be asked for by whom the knot lets work in the repository, and by nobody when it does not know them', async () => {
+    const { pushed, builds } = await running();
+    const asked = { repo: uriOf(), pipeline: pipelineUri(pushed) };
+    whorl.knot.collaborators.set(repoDid, [helper.did]);
+    expect(await call(stranger, oldCancel, asked)).toEqual(notFound);
+    whorl.knot.faults.refuse = 503;
+    expect(await call(stranger, oldCancel, asked)).toMatchObject({ status: 503 });
+    expect(await call(owner, oldCancel, { ...asked, workflow: 'none.yml' })).toMatchObject({ status: 400 });
+    whorl.knot.faults.refuse = undefined;
+    whorl.knot.collaborators.set(repoDid, [helper.did, stranger.did]);
+    await until('the knot is asked again', async () => (await call(stranger, oldCancel, asked)).status === 200);
+    whorl.knot.collaborators.clear();
+    for (const build of builds) await until('the CI stops', () => ciState(build) === 'canceling');
+  });
+
   test('without a workflow stops all; a collaborator and the operator may, and again is well too', async () => {
     const { pushed, builds } = await running();
     expect(await call(helper, newCancel, { repo: uriOf(), pipeline: pushed.rkey, workflows: [] })).toEqual(done);

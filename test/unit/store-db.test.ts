@@ -1,6 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
+import { setImmediate } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { NeverAnswered } from '../../src/store/answered.ts';
 import { errorCode, isRefusal, isUnavailable, openDatabase } from '../../src/store/db.ts';
 import { listen } from '../../src/store/listen.ts';
@@ -123,6 +124,70 @@ test('a connection that listens may be silent for as long as it likes', async ()
   await listener.close();
 });
 
+describe('a transaction whose connection is reset', () => {
+  const resetting = async () => {
+    const { url, reset } = await linkTo(inject('postgresUrl'));
+    const sql = openDatabase(url, { max: 1, answerTimeoutMs: 5_000 });
+    onTestFinished(() => sql.end({ timeout: 0 }));
+    const underWay = (): Promise<unknown> =>
+      until('the statement is under way', async () => {
+        const rows = await db.sql`select from pg_stat_activity where query = 'select pg_sleep(6)' and state = 'active'`;
+        return rows.length > 0;
+      });
+    return { sql, reset, underWay };
+  };
+
+  test('fails, and its process goes on', async () => {
+    const { sql, reset, underWay } = await resetting();
+    const work = failure(sql.begin(async (tx) => tx`select pg_sleep(6)`));
+    await underWay();
+    reset();
+    expect(errorCode(await work)).toBe('ECONNRESET');
+    // What would be sent after it is sent in the next turns.
+    for (let turn = 0; turn < 5; turn += 1) await setImmediate();
+    expect(await sql`select 1 as n`).toEqual([{ n: 1 }]);
+  });
+
+  test('sends nothing more, whatever is made of the failure, and disturbs nobody else', async () => {
+    const { sql, reset, underWay } = await resetting();
+    const goOn = Promise.withResolvers<void>();
+    const inside = Promise.withResolvers<unknown>();
+    const work = failure(
+      sql.begin(async (tx) => {
+        await tx`select pg_sleep(6)`.catch(() => {});
+        await goOn.promise;
+        inside.resolve(await failure((async () => tx`select 2`)()));
+      }),
+    );
+    await underWay();
+    reset();
+    expect(isUnavailable(await work)).toBe(true);
+    // On the same connection, made anew.
+    await sql.begin(async (tx) => {
+      await tx`create temporary table kept (n int)`;
+      await tx`insert into kept values (1)`;
+      goOn.resolve();
+      expect(isUnavailable(await inside.promise)).toBe(true);
+      for (let turn = 0; turn < 5; turn += 1) await setImmediate();
+      expect(await tx`select n from kept`).toEqual([{ n: 1 }]);
+    });
+    expect(await sql`select n from kept`).toEqual([{ n: 1 }]);
+  });
+
+  test('and that ends before anybody has noticed is not committed elsewhere', async () => {
+    const { sql, reset } = await resetting();
+    const work = failure(
+      sql.begin(async (tx) => {
+        await tx`select 1`;
+        reset();
+        await until('the reset is noticed', async () => (await failure((async () => tx`select 1`)())) !== undefined);
+      }),
+    );
+    expect(isUnavailable(await work)).toBe(true);
+    expect(await sql`select 1 as n`).toEqual([{ n: 1 }]);
+  });
+});
+
 test('a pool of one goes on whenever its connection is reset, also when the next statement comes at once', async () => {
   const { url, reset } = await linkTo(inject('postgresUrl'));
   const sql = openDatabase(url, { max: 1, answerTimeoutMs: 5_000 });
@@ -131,7 +196,7 @@ test('a pool of one goes on whenever its connection is reset, also when the next
   for (let round = 0; round < 30; round++) {
     const next = failure(sql`select pg_sleep(5)`).then(async (error) => {
       // The moment between the error of a socket and its close, and those around it.
-      for (let turn = 0; turn < round % 4; turn++) await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < round % 4; turn++) await setImmediate();
       return [error, await failure(sql`select 2`)];
     });
     await until('the statement is under way', async () => {

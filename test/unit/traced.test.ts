@@ -140,6 +140,18 @@ describe('what is known of a job then', () => {
     expect(standing(recalled(undefined, [], 'running')).status).toBe('pending');
   });
 
+  test('an attempt that was given out and has no build is the present one, and was stopped if somebody asked for it', () => {
+    const bound = [{ attempt: 1, build: 'a' }];
+    const planned = (stopped: boolean) => standing(recalled(ended, bound, undefined, { attempt: 2, stopped }));
+    expect(planned(false)).toMatchObject({ attempt: 2, status: 'pending' });
+    expect(planned(true)).toMatchObject({ attempt: 2, status: 'cancelled', error: expect.stringMatching('restored') });
+    const later = [...bound, { attempt: 3, build: 'c' }];
+    expect(standing(recalled(ended, later, undefined, { attempt: 2, stopped: true }))).toMatchObject({
+      attempt: 3,
+      status: 'pending',
+    });
+  });
+
   test('nothing that was known is forgotten, however often it is recalled', () => {
     const more = say(ended, { attempt: 3, epoch: 2, status: 'pending', by: 'self', at: 0 });
     const once = recalled(more, [{ attempt: 1, build: 'a' }], undefined);

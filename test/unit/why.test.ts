@@ -409,6 +409,14 @@ describe('the details in the Temporal UI', () => {
       [wait('running', 'the CI', { job: 'a' }), wait('parked', 'somebody', { job: 'b', person: true })],
     );
     expect(text.indexOf('**b**')).toBeLessThan(text.indexOf('**a**'));
+    expect(text.indexOf('**a**')).toBeLessThan(text.indexOf('| job |'));
+  });
+
+  test('name builds by the beginnings of their ids', () => {
+    const build = '123b6fbd-47f2-4a99-9a25-d2ec7481a9b1';
+    const text = details(id, [{ ...row, build }], [wait('running', `the CI to end build ${build}`, { job: 'a' })]);
+    expect(text).toMatch(/end build 123b6fbd[.:]/);
+    expect(text).toMatch(/\| 123b6fbd \|/);
   });
 
   test('are inert, whatever strangers wrote', () => {
