@@ -11,6 +11,10 @@ export type TlsSettings =
       clientCertPair?: { crt: Uint8Array; key: Uint8Array };
     };
 
+/** What to look at then. */
+export const tlsAdvice =
+  'check TEMPORAL_TLS and the TEMPORAL_TLS_* files: the CA that signed its certificate, its name, our own certificate';
+
 const handshakeMs = 700;
 /** A server that does not take our certificate says so after the handshake (TLS 1.3). */
 const afterMs = 100;

@@ -1,8 +1,7 @@
 import { Connection, isGrpcServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { tlsProblem } from '../clients/tls-problem.ts';
+import { tlsAdvice, tlsProblem } from '../clients/tls-problem.ts';
 import type { ToolConfig } from '../config/index.ts';
-import { temporalAdvice } from '../roles/temporal.ts';
 import { attributeTypeNames, attributeTypes, wantedAttributes } from '../search-attributes.ts';
 import { type Check, checkWith, fail, lasting, type Need, need, ok, Skip, warn, within, wordsOf } from './check.ts';
 
@@ -119,7 +118,7 @@ function unreachable(error: unknown, server: string, tls?: string) {
   if (code === grpc.denied || code === grpc.unauthenticated) {
     return fail(`${server} does not let us in (${why})`, 'check the TEMPORAL_* credentials');
   }
-  if (tls !== undefined) return fail(`${server} does not take our connection (${tls})`, temporalAdvice(tls));
+  if (tls !== undefined) return fail(`${server} does not take our connection (${tls})`, tlsAdvice);
   return fail(`${server} does not answer (${why})`, 'see that Temporal runs, and check TEMPORAL_ADDRESS');
 }
 

@@ -1,7 +1,7 @@
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
-import { tlsProblem } from '../clients/tls-problem.ts';
+import { tlsAdvice, tlsProblem } from '../clients/tls-problem.ts';
 import type { Check } from '../health/health.ts';
 
 /** Where Temporal is. */
@@ -34,7 +34,7 @@ export const notThere = 'see that it runs, and check TEMPORAL_ADDRESS';
 export function temporalAdvice(why: string): string {
   if (/unauthenticated|permission ?denied|unauthorized/i.test(why)) return 'check TEMPORAL_API_KEY';
   if (/certificate|tls|ssl|unknown ?issuer|handshake/i.test(why)) {
-    return 'check TEMPORAL_TLS and the TEMPORAL_TLS_* files: the CA that signed its certificate, its name, our own certificate';
+    return tlsAdvice;
   }
   if (/code: ('Some requested entity was not found'|NotFound)/.test(why))
     return 'check TEMPORAL_NAMESPACE: there is none of that name';

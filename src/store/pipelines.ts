@@ -2,7 +2,7 @@ import type { PipelineId } from '../pipeline/ids.ts';
 import { runKey } from '../pipeline/ids.ts';
 import type { Status } from '../pipeline/status.ts';
 import type { BuildSpec, Json } from '../providers/provider.ts';
-import { relaxed, type Sql } from './db.ts';
+import type { Sql } from './db.ts';
 import { jsonText } from './json.ts';
 
 export interface NewPipeline {
@@ -34,9 +34,8 @@ export interface NewJob {
 }
 
 /**
- * Writes down a planned pipeline, its jobs and their first attempts. Done twice it changes nothing. The disk is not
- * waited for: the trigger's row is durable and leads here again, and the row before the first POST, for which the disk
- * is waited for, comes after these in the log.
+ * Writes down a planned pipeline, its jobs and their first attempts. Done twice it changes nothing. The disk is waited
+ * for: the workflow that is started next needs these rows, and a crash of the database must not take them from it.
  */
 export async function insertPipeline(sql: Sql, pipeline: NewPipeline): Promise<void> {
   const { id, knot, rkey, repo, kind, commit, branch, title } = pipeline;
@@ -56,7 +55,7 @@ export async function insertPipeline(sql: Sql, pipeline: NewPipeline): Promise<v
       on conflict do nothing
     )
     insert into attempts (pipeline, job, attempt, run_key)
-    select ${id}, name, 1, run_key from planned, ${relaxed(sql)} where refusal is null
+    select ${id}, name, 1, run_key from planned where refusal is null
     on conflict do nothing`;
 }
 

@@ -206,7 +206,7 @@ test('logs and reasons that were lost are there again, and an attempt that was g
   const backup = await backUp(sql);
   const early = {
     ...backup,
-    tables: backup.tables.map((table) => (/^log/.test(table.name) ? { ...table, rows: '[]' } : table)),
+    tables: backup.tables.map((table) => (table.name.startsWith('log') ? { ...table, rows: '[]' } : table)),
   };
   await end();
   await disaster(whorl, early);
@@ -220,15 +220,8 @@ test('logs and reasons that were lost are there again, and an attempt that was g
   expect(await stored(whorl, again)).toMatchObject({ attempt: 2, builds: [first, id] });
   const whole = await sql<{ pipeline: string; attempt: number }[]>`
     select pipeline, attempt from logs where complete >= 0 order by pipeline, attempt`;
-  const wanted = [refused, built, again].flatMap((one) =>
-    one === again
-      ? [
-          [one.id, 1],
-          [one.id, 2],
-        ]
-      : [[one.id, 1]],
-  );
-  expect(whole.map(({ pipeline, attempt }) => [pipeline, attempt])).toEqual(wanted.toSorted());
+  const wanted = [`${refused.id} 1`, `${built.id} 1`, `${again.id} 1`, `${again.id} 2`];
+  expect(new Set(whole.map(({ pipeline, attempt }) => `${pipeline} ${attempt}`))).toEqual(new Set(wanted));
   const steps = await sql`select about ->> 'name' as name from log_steps where pipeline = ${refused.id}`;
   expect([...steps]).toEqual([{ name: 'Reason' }]);
   expect(whorl.appview.problems).toEqual([]);

@@ -87,7 +87,9 @@ test('doctor, why and restore tell it too', async () => {
   await addPipeline(whorl.sql, 'knot.example', 'abc', ['ci.yml']);
   const says = async (...args: string[]): Promise<string> => {
     const env = { ...roleEnv(whorl), ...wrongCa };
-    return present.whorl(args, env).catch(({ stdout, stderr }: Record<string, unknown>) => `${stdout}${stderr}`);
+    return present
+      .whorl(args, env)
+      .catch(({ stdout, stderr }: { stdout: string; stderr: string }) => `${stdout}${stderr}`);
   };
   expect(await says('doctor')).toMatch(/TLS: .*certificate.*TEMPORAL_TLS/s);
   expect(await says('why', 'pipeline/knot.example/abc')).toMatch(/TLS: .*certificate/);

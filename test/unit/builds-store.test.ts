@@ -1,7 +1,8 @@
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { type PipelineId, pipelineId } from '../../src/pipeline/ids.ts';
 import type { BuildRef } from '../../src/providers/provider.ts';
 import * as store from '../../src/store/builds.ts';
+import { openDatabase } from '../../src/store/db.ts';
 import { insertPipeline } from '../../src/store/pipelines.ts';
 import { limiter } from '../../src/store/slots.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
@@ -27,15 +28,30 @@ const spec = {
 let pipelines = 0;
 
 /** The first attempt of a job that is new. */
-async function newAttempt(): Promise<store.AttemptKey> {
+async function newAttempt(sql = db.sql): Promise<store.AttemptKey> {
   pipelines += 1;
   const rkey = `rkey${pipelines}`;
   const pipeline: PipelineId = pipelineId(spec.knot, rkey);
   const { knot, repo, kind, commit, branch } = spec;
   const jobs = [{ name: 'ci.yml', provider: 'buildkite', spec, refusal: null }];
-  await insertPipeline(db.sql, { id: pipeline, knot, rkey, repo, kind, commit, branch, title: 'push main', jobs });
+  await insertPipeline(sql, { id: pipeline, knot, rkey, repo, kind, commit, branch, title: 'push main', jobs });
   return { pipeline, job: 'ci.yml', attempt: 1 };
 }
+
+test('a pipeline is on the disk before its workflow can be started', async () => {
+  // The server of the tests does not wait for its disk unless it is told to.
+  const name = new URL(db.url).pathname.slice(1);
+  await db.sql.unsafe(`alter database ${name} set synchronous_commit = on`);
+  const sql = openDatabase(db.url, { max: 1 });
+  onTestFinished(() => sql.end());
+  for (let round = 0; round < 20; round += 1) {
+    const [before] = await sql<[{ at: string }]>`select pg_current_wal_insert_lsn()::text as at`;
+    await newAttempt(sql);
+    const [after] = await sql<[{ flushed: boolean }]>`
+      select pg_current_wal_flush_lsn() > ${before.at}::text::pg_lsn as flushed`;
+    expect(after.flushed).toBe(true);
+  }
+});
 
 let nonces = 0;
 const open = (key: store.AttemptKey, posts = 0) => {
