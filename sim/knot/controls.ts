@@ -8,6 +8,8 @@ type Controlled = {
   history: readonly KnotRow[];
   push(push: Push): { rkey: string; sha: string; emitted: boolean };
   emit(nsid: string, event: unknown, rkey?: string): string;
+  collaborators: ReadonlyMap<string, readonly string[]>;
+  faults: { refuse: number | undefined };
 };
 
 const repo = z.object({
@@ -45,7 +47,7 @@ const push = z.object({
 });
 const emit = z.object({ nsid: z.string(), event: z.unknown(), rkey: z.string().exactOptional() });
 
-/** The HTTP side of a simulated knot: `POST /push`, `POST /emit`, `GET /history`. */
+/** The HTTP side of a simulated knot: `POST /push`, `POST /emit`, `GET /history`, and whom it lets work in a repository. */
 export function controls(knot: Controlled, date: () => string): RequestListener {
   const routes: Record<string, (body: unknown) => unknown> = {
     'POST /push': (body) => knot.push(push.parse(body)),
@@ -66,7 +68,15 @@ export function controls(knot: Controlled, date: () => string): RequestListener 
       });
       response.end(`${text}\n`);
     };
-    const route = routes[`${request.method} ${new URL(request.url ?? '/', 'http://knot').pathname}`];
+    const url = new URL(request.url ?? '/', 'http://knot');
+    if (url.pathname === '/xrpc/sh.tangled.repo.listCollaborators') {
+      if (knot.faults.refuse !== undefined) return answer(knot.faults.refuse, { error: 'Refused' });
+      const listed = knot.collaborators.get(url.searchParams.get('subject') ?? '');
+      if (!listed) return answer(404, { error: 'RepoNotFound' });
+      const added = { addedBy: 'did:web:owner.example', createdAt: new Date().toISOString() };
+      return answer(200, { items: listed.map((subject) => ({ subject, ...added })) });
+    }
+    const route = routes[`${request.method} ${url.pathname}`];
     if (!route)
       return answer(404, { error: 'not here; try POST /push, POST /emit, GET /history, or a WebSocket on /events' });
 

@@ -74,16 +74,6 @@ export async function startKnot(options: KnotOptions = {}) {
   const date = (): string => new Date(Number(now() / 1_000_000n)).toUTCString();
   const server = createServer();
   server.on('clientError', (_error, socket) => socket.destroy());
-  server.on('request', (request: IncomingMessage, response) => {
-    const url = new URL(request.url ?? '/', 'http://knot');
-    const listed = collaborators.get(url.searchParams.get('subject') ?? '');
-    const known = url.pathname === '/xrpc/sh.tangled.repo.listCollaborators' && listed !== undefined;
-    const status = faults.refuse ?? (known ? 200 : 404);
-    const { addedBy, createdAt } = { addedBy: 'did:web:owner.example', createdAt: new Date().toISOString() };
-    const items = (listed ?? []).map((subject) => ({ subject, addedBy, createdAt }));
-    response.writeHead(status, { 'Content-Type': 'application/json', Date: date() });
-    response.end(JSON.stringify(status === 200 ? { items } : { error: 'NotFound' }));
-  });
   const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
   sockets.on('headers', (headers) => headers.push(`Date: ${date()}`));
 
