@@ -1,5 +1,6 @@
-import { Client, Connection, isGrpcServiceError, WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client';
+import { Client, isGrpcServiceError, WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { connectLazily } from '../clients/temporal.ts';
 import { CommandError, exitCodes, messageOf } from './errors.ts';
 
 export type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>;
@@ -39,7 +40,7 @@ export function openSource(env: NodeJS.ProcessEnv, query: string): Source {
   });
   const { address = 'localhost:7233' } = connectionOptions;
   const server = `${address}, namespace ${namespace}`;
-  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: connectMs });
+  const connection = connectLazily({ ...connectionOptions, connectTimeout: connectMs });
   const client = new Client({ connection, namespace });
   const { workflowService } = client;
 

@@ -1,5 +1,6 @@
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { connectLazily } from '../clients/temporal.ts';
 import { tlsProblem } from '../clients/tls-problem.ts';
 import { type Status, statuses } from '../pipeline/status.ts';
 import { temporalAdvice } from '../roles/temporal.ts';
@@ -35,7 +36,7 @@ export function restoreTemporal(env: NodeJS.ProcessEnv, taskQueue: string): Rest
     overrideEnvVars: Object.fromEntries(given),
   });
   const server = `${connectionOptions.address ?? 'localhost:7233'}, namespace ${namespace}`;
-  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: callMs, interceptors: [] });
+  const connection = connectLazily({ ...connectionOptions, connectTimeout: callMs });
   const client = new Client({ connection, namespace });
   const ours = `WorkflowType = 'pipeline' AND TaskQueue = '${taskQueue.replaceAll("'", "''")}'`;
 

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Connection, isGrpcServiceError } from '@temporalio/client';
+import { isGrpcServiceError } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time.js';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { attributeTypeNames, attributeTypes, type AttributeType, wantedAttributes } from '../search-attributes.ts';
+import { connectLazily } from '../clients/temporal.ts';
 import { tlsProblem } from '../clients/tls-problem.ts';
 import { temporalAdvice } from '../roles/temporal.ts';
 import { CommandError, messageOf } from './errors.ts';
@@ -41,7 +42,7 @@ export async function ensureSearchAttributes(
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: given(env) });
   const { address = 'localhost:7233' } = connectionOptions;
   const server = `${address}, namespace ${namespace}`;
-  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: callMs });
+  const connection = connectLazily({ ...connectionOptions, connectTimeout: callMs });
   const { operatorService, workflowService } = connection;
   const call = <T>(work: () => Promise<T>): Promise<T> => connection.withDeadline(Date.now() + callMs, work);
 

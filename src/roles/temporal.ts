@@ -1,6 +1,7 @@
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
+import { connectLazily } from '../clients/temporal.ts';
 import { tlsAdvice, tlsProblem } from '../clients/tls-problem.ts';
 import type { Check } from '../health/health.ts';
 
@@ -43,7 +44,7 @@ export function temporalAdvice(why: string): string {
 
 /** Connects at the first call, so that a role starts while Temporal is away. */
 export function openClient({ connection, namespace }: TemporalAt): Client {
-  return new Client({ connection: Connection.lazy(connection), namespace });
+  return new Client({ connection: connectLazily(connection), namespace });
 }
 
 export const temporalCheck =
