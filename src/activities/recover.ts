@@ -9,7 +9,7 @@ import type { Sql } from '../store/db.ts';
 import { extraCancelled } from '../store/builds.ts';
 import { type LostJob, lostJobs } from '../store/restore.ts';
 import { publishStatuses } from '../store/statuses.ts';
-import { bindTraced, jobRecovered, knownJob } from '../store/traced.ts';
+import { bindTraced, jobRecovered, type KnownAttempt, knownJob } from '../store/traced.ts';
 
 export interface RecoverDeps {
   sql: Sql;
@@ -48,8 +48,8 @@ export async function recoverJob(deps: RecoverDeps, pipeline: PipelineId, lost: 
 
   const { attempts } = await knownJob(sql, key);
   const bound = attempts.flatMap(({ attempt, build }) => (build === null ? [] : [{ attempt, build }]));
-  // It was given out, and the workflow that was to carry it out is gone.
-  const planned = attempts.findLast(({ build, asked }) => build === null && asked);
+  // It was given out, or was to be stopped, and the workflow that was to carry it out is gone.
+  const planned = attempts.findLast(({ build, asked, stopped }) => build === null && (asked || stopped));
   // Nothing is known of it, so it begins as if it had never begun.
   if (known.state === null && bound.length === 0 && end === null && !planned)
     return jobRecovered(sql, key, { state: null, restore });
@@ -73,7 +73,7 @@ export async function recoverJob(deps: RecoverDeps, pipeline: PipelineId, lost: 
 interface Found {
   traced: Traced[];
   keys: RunKey[];
-  attempts: { attempt: number; build: string | null }[];
+  attempts: KnownAttempt[];
 }
 
 async function takeIn(
@@ -107,4 +107,8 @@ async function takeIn(
     await provider.cancel(one.ref, cancellationSignal());
     await extraCancelled(sql, provider.name, build);
   }
+  // The workflow that was to stop it is gone, and may not have come to it.
+  const last = attempts.at(-1);
+  const going = last?.stopped && last.build !== null ? of.get(last.build) : undefined;
+  if (going && !isEnd(going.seen.status)) await provider.cancel(going.ref, cancellationSignal());
 }

@@ -1,6 +1,6 @@
 import { Client, isGrpcServiceError, WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { connectLazily } from '../clients/temporal.ts';
+import { connectLazily } from '../roles/connection.ts';
 import { CommandError, exitCodes, messageOf } from './errors.ts';
 
 export type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>;

@@ -1,6 +1,6 @@
 import { Client } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { connectLazily } from '../clients/temporal.ts';
+import { connectLazily } from '../roles/connection.ts';
 import { tlsProblem } from '../clients/tls-problem.ts';
 import { type Status, statuses } from '../pipeline/status.ts';
 import { temporalAdvice } from '../roles/temporal.ts';

@@ -3,7 +3,7 @@ import { isGrpcServiceError } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time.js';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { attributeTypeNames, attributeTypes, type AttributeType, wantedAttributes } from '../search-attributes.ts';
-import { connectLazily } from '../clients/temporal.ts';
+import { connectLazily } from '../roles/connection.ts';
 import { tlsProblem } from '../clients/tls-problem.ts';
 import { temporalAdvice } from '../roles/temporal.ts';
 import { CommandError, messageOf } from './errors.ts';

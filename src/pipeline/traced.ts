@@ -80,7 +80,7 @@ function nextFree(last: number, taken: ReadonlySet<number>, builds: ReadonlyMap<
  * Where they stand is for a read to say.
  *
  * @param bound the builds of all attempts
- * @param planned the last attempt that was given out on request and has no build, if there is one
+ * @param planned the last attempt without a build that was given out on request, or was to be stopped, if there is one
  * @param end how the closed workflow of the pipeline left the job, which counts where no build can tell
  */
 export function recalled(
@@ -94,7 +94,12 @@ export function recalled(
   const last = Math.max(standing(job).attempt, planned?.attempt ?? 1, ...bound.map(({ attempt }) => attempt));
   const { epoch } = standing(job);
   if (last > standing(job).attempt) job = say(job, { attempt: last, epoch, status: 'pending', by: 'self', at: 0 });
-  if (planned?.stopped && planned.attempt === last && !isEnd(standing(job).status))
+  if (
+    planned?.stopped &&
+    planned.attempt === last &&
+    !isEnd(standing(job).status) &&
+    (end === undefined || !isEnd(end))
+  )
     return say(job, { attempt: last, epoch, status: 'cancelled', by: 'self', at: 0, error: stoppedReason });
   // A CI knows nothing of our deadline.
   const told = job.bound[last] === undefined || end === 'timeout';

@@ -1,7 +1,7 @@
 import { Client } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
-import { connectLazily } from '../clients/temporal.ts';
+import { connectLazily } from './connection.ts';
 import { tlsAdvice, tlsProblem } from '../clients/tls-problem.ts';
 import type { Check } from '../health/health.ts';
 

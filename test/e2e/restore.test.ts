@@ -227,6 +227,35 @@ test('logs and reasons that were lost are there again, and an attempt that was g
   expect(whorl.appview.problems).toEqual([]);
 });
 
+test('a cancel that was under way when the database was lost is carried out', async (context) => {
+  const { whorl, begin, end } = await mortal(context);
+  const { ci, sql } = whorl;
+  const built = whorl.push(oneFile);
+  const build = await toRunning(whorl, built);
+  ci.onRequest({ route: 'cancel' }, answer(503), 'always');
+  expect(await whorl.command('cancel', built.id)).toMatchObject({ state: 'done' });
+  await failingActivity(built, 'cancel:ci.yml');
+  const sha = newSha();
+  ci.onRequest(createOf(sha), answer(503), 'always');
+  const unbuilt = whorl.push(oneFile, { newSha: sha });
+  await failingActivity(unbuilt, 'create:ci.yml');
+  // As when the process died right after it had written down that nothing more is to be built.
+  await sql`update attempts set cancel_asked_at = clock_timestamp() where pipeline = ${unbuilt.id}`;
+  const backup = await backUp(sql);
+  await end();
+  await disaster(whorl, backup);
+  ci.clearFaults();
+  await begin();
+
+  await until('the CI is asked to stop', () => ci.build(build).state === 'canceling');
+  ci.advance(build, 'canceled');
+  await built.shows('ci.yml', 'cancelled');
+  await unbuilt.shows('ci.yml', 'cancelled');
+  for (const pushed of [built, unbuilt]) await pushed.ended();
+  expect(buildsOf(whorl, unbuilt)).toEqual([]);
+  expect(whorl.appview.problems).toEqual([]);
+});
+
 test('a restore that dies anywhere is run again, and no role starts before its end', async (context) => {
   const { whorl, begin, end } = await mortal(context);
   const running = whorl.push(oneFile);
