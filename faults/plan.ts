@@ -16,6 +16,9 @@ export interface PlanOptions {
 /** Between two actions, of all faults together and of one kind, on average, ms. */
 const betweenAll = 1_200;
 const betweenSame = 5_000;
+/** The same in a run of mass: each process that starts again costs a small machine some seconds, and the backlog would only grow. */
+const betweenLong = 4_000;
+const longRunMs = 30 * 60_000;
 /** Closer together when a run is too short for each kind to be there once; what is left out then is drawn. */
 const betweenFirst = 700;
 /** Nothing begins so late, nor so early: there must be something that it can be done to. Heavy ones let more come in first. */
@@ -76,7 +79,8 @@ export function planOf(seed: number, { durationMs, scale, only, from = catalogue
     longestFirst.map((fault) => place(fault, 1) || place(fault, 2) || squeeze(fault)).every((isPlaced) => isPlaced);
 
   for (let n = 1; !placeEach() && n < layouts; n += 1) placed.length = 0;
-  const most = Math.min(durationMs / betweenAll, (kinds.length * durationMs) / betweenSame);
+  const between = durationMs < longRunMs ? betweenAll : betweenLong;
+  const most = Math.min(durationMs / between, (kinds.length * durationMs) / betweenSame);
   const weights = kinds.reduce((sum, { weight }) => sum + weight, 0);
   for (let missing = Math.floor(most) - placed.length; missing > 0 && kinds.length > 0; missing -= 1) {
     const fault = byWeight(kinds, draw.real() * weights);
