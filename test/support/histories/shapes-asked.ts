@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { answer, loseAnswer } from '../../../sim/buildkite/index.ts';
-import { boundTo } from '../ci.ts';
+import type { Role } from '../../../src/roles/role.ts';
+import { boundTo, byHand, digested, send, webhookOf } from '../ci.ts';
 import { failingActivity, isParked } from '../pipelines.ts';
 import type { Pushed, Spindle } from '../spindle.ts';
 import { until } from '../until.ts';
 import { built, passes, type Shape, toFailed, toRunning, twoFiles } from './shape.ts';
 
 const reopenings = { appview: { reopenings: true } };
+
+const workers = new WeakMap<Spindle, Role>();
 
 /** Pipelines of which a person asks something, of us, of the CI or of Temporal; and those whose build was in doubt. */
 export const askedShapes: readonly Shape[] = [
@@ -149,6 +152,46 @@ export const askedShapes: readonly Shape[] = [
       await pushed.shows('ci.yml', 'success');
     },
     has: ['adopt:ci.yml#2'],
+  },
+  {
+    name: 'rebuilt-before-it-was-opened-again',
+    options: { ...reopenings, roles: ['server', 'ingest'] },
+    async prepare(whorl) {
+      workers.set(whorl, await whorl.start('worker'));
+    },
+    async live(whorl, pushed) {
+      const id = await toFailed(whorl, pushed);
+      await pushed.ended();
+      await workers.get(whorl)?.stop();
+      whorl.ci.finish(whorl.ci.rebuild(id).id, 'passed');
+      await until(
+        'all was told',
+        async () => (await whorl.sql`select from deliveries where event = 'build.finished'`)[1],
+      );
+      await digested(whorl);
+      await whorl.start('worker');
+      await pushed.shows('ci.yml', 'success');
+    },
+    has: ['reopen', 'adopt:ci.yml#2', 'marker_recorded'],
+  },
+  {
+    name: 'earlier-build-told-late',
+    async live(whorl, pushed) {
+      const id = await toRunning(whorl, pushed);
+      byHand(whorl, pushed.sha);
+      whorl.ci.finish(id, 'failed');
+      const again = whorl.ci.rebuild(id);
+      whorl.ci.advance(again.id, 'running');
+      await send(whorl, webhookOf(whorl, again.id, 'build.running'));
+      await until('the rebuild is ours', async () => (await boundTo(whorl, pushed, 2)) === again.id);
+      whorl.ci.finish(again.id, 'passed');
+      await send(whorl, webhookOf(whorl, again.id, 'build.finished'));
+      await pushed.shows('ci.yml', 'success');
+      await pushed.ended();
+      await send(whorl, webhookOf(whorl, id, 'build.finished'));
+      await digested(whorl);
+    },
+    has: ['adopt:ci.yml#2', 'reopen', 'read:1.1', 'marker_recorded', 'timer_fired'],
   },
   {
     name: 'lost-answer',
