@@ -7,7 +7,7 @@ import { checkRestored, inUse } from '../../src/store/restore.ts';
 import { type Backup, backUp, putBack } from '../../faults/backup.ts';
 import { buildsOf, createOf, newSha } from '../support/ci.ts';
 import { buildOf, failingActivity, isBound, isParked, ownSpindle } from '../support/pipelines.ts';
-import { buildkiteFile, type Pushed, type Spindle } from '../support/spindle.ts';
+import { buildkiteFile, type Pushed, type Spindle, type SpindleOptions } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
 
 vi.setConfig({ testTimeout: 180_000 });
@@ -15,8 +15,8 @@ vi.setConfig({ testTimeout: 180_000 });
 const oneFile = { 'ci.yml': buildkiteFile() };
 
 /** A spindle whose database can be lost. */
-async function mortal(context: TestContext) {
-  const whorl = await ownSpindle(context, { roles: ['server'], appview: { reopenings: true } });
+async function mortal(context: TestContext, options: SpindleOptions = {}) {
+  const whorl = await ownSpindle(context, { ...options, roles: ['server'], appview: { reopenings: true } });
   let roles: Role[] = [];
   const begin = async (): Promise<void> => {
     roles = [await whorl.start('worker'), await whorl.start('ingest')];
@@ -253,6 +253,30 @@ test('a cancel that was under way when the database was lost is carried out', as
   await unbuilt.shows('ci.yml', 'cancelled');
   for (const pushed of [built, unbuilt]) await pushed.ended();
   expect(buildsOf(whorl, unbuilt)).toEqual([]);
+  expect(whorl.appview.problems).toEqual([]);
+});
+
+test('a rebuild that is over before its restored pipeline is opened again is taken over', async (context) => {
+  // The CI does not list it yet when its builds are looked for.
+  const { whorl, end } = await mortal(context, { buildkite: { indexLag: 'manual' } });
+  const { ci } = whorl;
+  const pushed = whorl.push(oneFile);
+  const first = await toEnd(whorl, pushed, 'failed');
+  const backup = await backUp(whorl.sql);
+  await end();
+  await disaster(whorl, backup);
+  await whorl.start('ingest');
+  await until('it is started again', async () => (await pushed.handle.describe()).status.name === 'RUNNING');
+  const rebuild = ci.rebuild(first);
+  ci.finish(rebuild.id, 'passed');
+  await until('all was told', async () => {
+    const told = await whorl.sql`select from deliveries where build = ${rebuild.id} and state = 'done'`;
+    return told.length >= 2;
+  });
+  await whorl.start('worker');
+  await pushed.shows('ci.yml', 'success');
+  await pushed.ended();
+  expect(await stored(whorl, pushed)).toMatchObject({ attempt: 2, builds: [first, rebuild.id] });
   expect(whorl.appview.problems).toEqual([]);
 });
 

@@ -172,7 +172,7 @@ export const askedShapes: readonly Shape[] = [
       await whorl.start('worker');
       await pushed.shows('ci.yml', 'success');
     },
-    has: ['reopen', 'adopt:ci.yml#2', 'marker_recorded'],
+    has: ['reopen', 'adopt:ci.yml#2'],
   },
   {
     name: 'earlier-build-told-late',
