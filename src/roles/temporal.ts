@@ -51,7 +51,7 @@ export const temporalCheck =
   (client: Client, { connection }: TemporalAt): Check =>
   async () => {
     try {
-      await client.connection.withDeadline(Date.now() + 1_200, () =>
+      await client.connection.withDeadline(Date.now() + 1_000, () =>
         client.workflowService.describeNamespace({ namespace: client.options.namespace }),
       );
       return { ok: true, detail: 'Temporal answers' };

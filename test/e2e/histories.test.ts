@@ -77,7 +77,7 @@ const changes: Change[] = [
   {
     what: 'no longer shows what is parked',
     edits: [['workflows/park.ts', 'if (causes.join() !== p.parkedCauses)', 'if (causes.length > 1e9)']],
-    breaks: withTrait(/^upsert_workflow_search_attributes$/),
+    breaks: withTrait(/^shows Parked$/),
     says: [
       '0.2.0/parked-to-its-limit.json',
       /^event \d+: the history has a change of the search attributes Parked there, and this code a timer$/,

@@ -4,7 +4,7 @@ type Event = NonNullable<History['events']>[number];
 
 /**
  * What happened in a history, in words to look for: the ids and types of activities, `retried <id>` and `failed <id>`,
- * `signal <name>`, `update <name>`, and the type of every event in lower case.
+ * `signal <name>`, `update <name>`, `shows <search attribute>`, and the type of every event in lower case.
  */
 export function traits(histories: readonly History[]): Set<string> {
   return new Set(histories.flatMap(({ events }) => [...wordsOf(events ?? [])]));
@@ -26,6 +26,8 @@ function* wordsOf(events: readonly Event[]): Generator<string> {
     if (signal) yield `signal ${signal.signalName}`;
     const update = event.workflowExecutionUpdateAcceptedEventAttributes;
     if (update) yield `update ${update.acceptedRequest?.input?.name}`;
+    const fields = event.upsertWorkflowSearchAttributesEventAttributes?.searchAttributes?.indexedFields;
+    for (const name of Object.keys(fields ?? {})) yield `shows ${name}`;
   }
 }
 
