@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import type { Member, RoleName } from './contract.ts';
 import type { Crash } from './evidence.ts';
@@ -10,8 +11,6 @@ export interface Supervised extends Member {
   /** Told to stop, and not started again before `wake`. Resolves when it is gone, which does not take it long. */
   rest(): Promise<void>;
   wake(): void;
-  /** What it logs from now on, line by line. */
-  onLine(listener: (line: string) => void): void;
   /** SIGTERM, SIGKILL after a while; it is not started again. */
   stop(): Promise<void>;
 }
@@ -44,7 +43,6 @@ export function supervise({ name, role, env, links, dir, onCrash, ...options }: 
   const clockFile = path.join(dir, `${name}.clock`);
   writeFileSync(clockFile, '0');
   const log = createWriteStream(path.join(dir, `${name}.log`));
-  const listeners: ((line: string) => void)[] = [];
   let lastLines: string[] = [];
   let child: ChildProcess | undefined;
   let isReady = Promise.withResolvers<void>();
@@ -60,7 +58,6 @@ export function supervise({ name, role, env, links, dir, onCrash, ...options }: 
   const start = (): void => {
     if (stopping || resting || child) return;
     isReady = Promise.withResolvers<void>();
-    isReady.promise.catch(() => {});
     [killedFor, toldAt, killed] = [undefined, undefined, false];
     lastLines = [];
     const startedAt = Date.now();
@@ -85,7 +82,6 @@ export function supervise({ name, role, env, links, dir, onCrash, ...options }: 
         log.write(`${line}\n`);
         lastLines = [...lastLines.slice(-14), line.slice(0, 1_000)];
         if (line.includes(`"msg":"${role} is ready"`)) isReady.resolve();
-        for (const listener of listeners) listener(line);
       });
     started.once('error', (error) => log.write(`${String(error)}\n`));
     started.once('close', (code, signal) => {
@@ -139,8 +135,8 @@ export function supervise({ name, role, env, links, dir, onCrash, ...options }: 
       root = by;
       if (!(await this.drain(0))) return false;
       // Started again as soon as the end of the other one was seen.
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      await Promise.race([isReady.promise.catch(() => {}), new Promise((resolve) => setTimeout(resolve, readyMs))]);
+      await delay(50);
+      await Promise.race([isReady.promise, delay(readyMs, undefined, { ref: false })]);
       return true;
     },
     async rest() {
@@ -162,7 +158,6 @@ export function supervise({ name, role, env, links, dir, onCrash, ...options }: 
     async ready() {
       await isReady.promise;
     },
-    onLine: (listener) => void listeners.push(listener),
     async stop() {
       stopping = true;
       clearTimeout(restart);

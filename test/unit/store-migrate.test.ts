@@ -1,10 +1,11 @@
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { openDatabase } from '../../src/store/db.ts';
 import { checkSchema, migrate, ownSchema } from '../../src/store/migrate.ts';
 import { type FreshDatabase, emptyDatabase } from '../support/database.ts';
+import { until } from '../support/until.ts';
 
 let db: FreshDatabase;
 let old: string;
@@ -90,3 +91,39 @@ test('a migration that does not say what is compatible with it is refused', asyn
   await writeFile(path.join(newer, `${String(version).padStart(3, '0')}.do.later.sql`), 'select 1;\n');
   await expect(ownSchema(newer)).rejects.toThrow('its first line must be "-- compatible from: N"');
 });
+
+test('a migration that is chosen to give way to what runs begins anew', async () => {
+  await migrate(db.sql);
+  const version = (await ownSchema(old)).version + 1;
+  const script = `-- compatible from: 1
+
+lock table triggers in access exclusive mode;
+lock table jobs in access exclusive mode;
+create table later (x int);
+`;
+  await writeFile(path.join(newer, `${String(version).padStart(3, '0')}.do.later.sql`), script);
+  const said: string[] = [];
+  const busy = openedFor(db.url);
+  // Whoever waits for so long looks whether there is a deadlock, and gives way.
+  const [, found] = await Promise.all([
+    busy.begin(async (tx) => {
+      await tx`set local deadlock_timeout = '1min'`;
+      await tx`lock table jobs in access exclusive mode`;
+      await until('the migration waits for it', async () => {
+        const rows = await db.sql`select from pg_locks where relation = 'jobs'::regclass and not granted`;
+        return rows.length > 0;
+      });
+      await tx`lock table triggers in access exclusive mode`;
+    }),
+    migrate(openedFor(db.url), { dir: newer, log: (line) => said.push(line) }),
+  ]);
+  expect(found).toEqual({ version, compatibleFrom: 1 });
+  expect(said).toContain('the database is busy with what runs; trying again');
+  expect(await db.sql`select * from later`).toEqual([]);
+});
+
+function openedFor(url: string) {
+  const sql = openDatabase(url, { max: 1 });
+  onTestFinished(() => sql.end());
+  return sql;
+}
