@@ -45,7 +45,7 @@ const shots: Record<string, Shot> = {
     await page.setViewportSize({ ...size, height: 1_300 });
     await open(page, at, at.pipelines.missing, 'User Metadata');
     await page.waitForTimeout(3_000);
-    return { clip: { y: 310, height: 870 } };
+    return { clip: { y: 310, height: 660 } };
   },
 
   async 'temporal-pending'(page, at) {
