@@ -80,7 +80,8 @@ export const fleetFaults: readonly Fault[] = [
     weight: 1,
     alone: 'postgres',
     heavy: true,
-    lasts: () => 18_000,
+    // Everything that is open is started again after it, which is much in a long run.
+    lasts: ({ temporalAway }) => Math.max(18_000, temporalAway / 3),
     async run(world, dice) {
       const roll = rolls(dice);
       const ms = roll.whole(3_000, 8_000);
