@@ -39,7 +39,7 @@ async function main(): Promise<number> {
   if (names.length === 0) return say(`Nothing is missing: ${release} has ${there.length} histories.`, 0);
 
   say(`Recording ${names.length} of ${shapes.length} shapes for ${release}: ${names.join(', ')}`, 0);
-  const pattern = `the histories of a pipeline replay: (?:${names.join('|')})$`;
+  const pattern = `the histories of a workflow replay: (?:${names.join('|')})$`;
   const env = { WHORL_RECORD_HISTORIES: names.join(' ') };
   const vitest = await startVitest('test', ['test/e2e/replay.test.ts'], { run: true, testNamePattern: pattern, env });
   await vitest.close();

@@ -3,18 +3,29 @@ import { buildsOf, isBound } from '../pipelines.ts';
 import { buildkiteFile, type Pushed, type Spindle, type SpindleOptions } from '../spindle.ts';
 import { until } from '../until.ts';
 
-/** A way that a pipeline can go. What is recorded of it is every run that its workflow id had. */
-export interface Shape {
+/** A way that a workflow can go. What is recorded of it is every run that its workflow id had. */
+export type Shape = PipelineShape | OtherShape;
+
+interface AnyShape {
   /** Of the files that hold its histories. */
   name: string;
   options?: SpindleOptions;
+  /** What its histories must hold, in the words of `traits`: otherwise it went another way than it is named after. */
+  has: readonly string[];
+}
+
+/** Of another workflow than that of a pipeline. */
+export interface OtherShape extends AnyShape {
+  /** Starts it, and gives its id when it has ended. */
+  workflow(whorl: Spindle): Promise<string>;
+}
+
+export interface PipelineShape extends AnyShape {
   /** Default: one job, `ci.yml`, at the simulated CI. */
   files?: Record<string, string>;
   /** What is so before the push. */
   prepare?: (whorl: Spindle) => unknown;
   live(whorl: Spindle, pushed: Pushed): Promise<unknown>;
-  /** What its histories must hold, in the words of `traits`: otherwise it went another way than it is named after. */
-  has: readonly string[];
 }
 
 export const oneFile = { 'ci.yml': buildkiteFile() };
