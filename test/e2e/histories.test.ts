@@ -59,8 +59,9 @@ test('what tells of a machine is found, also inside of a payload', () => {
 const withTrait = (pattern: RegExp): string[] =>
   stored.filter(({ history }) => [...traits([history])].some((trait) => pattern.test(trait))).map(({ name }) => name);
 
+const ofPipelines = stored.map(({ name }) => name).filter((name) => !name.endsWith('/housekeeping.json'));
 /** All but one, which ended before it began, since another run had its epoch. */
-const begun = stored.map(({ name }) => name).filter((name) => name !== '0.2.0/opened-twice-3.json');
+const begun = ofPipelines.filter((name) => name !== '0.2.0/opened-twice-3.json');
 
 const begins = 'for (const run of p.runs) begin(p, run);';
 const waits = 'await condition(() => false, 1000);';
@@ -113,7 +114,7 @@ const changes: Change[] = [
   {
     what: 'has another name',
     edits: [['workflows/index.ts', '{ pipeline }', '{ pipeline as other }']],
-    breaks: stored.map(({ name }) => name),
+    breaks: ofPipelines,
     says: ['0.1.0/one-job.json', /^event 1: this code has no workflow of the type pipeline$/],
   },
   {
