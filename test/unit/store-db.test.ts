@@ -148,32 +148,6 @@ describe('a transaction whose connection is reset', () => {
     expect(await sql`select 1 as n`).toEqual([{ n: 1 }]);
   });
 
-  test('sends nothing more, whatever is made of the failure, and disturbs nobody else', async () => {
-    const { sql, reset, underWay } = await resetting();
-    const goOn = Promise.withResolvers<void>();
-    const inside = Promise.withResolvers<unknown>();
-    const work = failure(
-      sql.begin(async (tx) => {
-        await tx`select pg_sleep(6)`.catch(() => {});
-        await goOn.promise;
-        inside.resolve(await failure((async () => tx`select 2`)()));
-      }),
-    );
-    await underWay();
-    reset();
-    expect(isUnavailable(await work)).toBe(true);
-    // On the same connection, made anew.
-    await sql.begin(async (tx) => {
-      await tx`create temporary table kept (n int)`;
-      await tx`insert into kept values (1)`;
-      goOn.resolve();
-      expect(isUnavailable(await inside.promise)).toBe(true);
-      for (let turn = 0; turn < 5; turn += 1) await setImmediate();
-      expect(await tx`select n from kept`).toEqual([{ n: 1 }]);
-    });
-    expect(await sql`select n from kept`).toEqual([{ n: 1 }]);
-  });
-
   test('and that ends before anybody has noticed is not committed elsewhere', async () => {
     const { sql, reset } = await resetting();
     const work = failure(
