@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { connect, createServer, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
@@ -127,11 +128,15 @@ test('a connection that listens may be silent for as long as it likes', async ()
 describe('a transaction whose connection is reset', () => {
   const resetting = async () => {
     const { url, reset } = await linkTo(inject('postgresUrl'));
-    const sql = openDatabase(url, { max: 1, answerTimeoutMs: 5_000 });
+    // The server goes on with a statement whose client is gone, so those of other tests must not be taken for ours.
+    const name = randomUUID();
+    const sql = openDatabase(url, { max: 1, answerTimeoutMs: 5_000, applicationName: name });
     onTestFinished(() => sql.end({ timeout: 0 }));
     const underWay = (): Promise<unknown> =>
       until('the statement is under way', async () => {
-        const rows = await db.sql`select from pg_stat_activity where query = 'select pg_sleep(6)' and state = 'active'`;
+        const rows = await db.sql`
+          select from pg_stat_activity
+          where application_name = ${name} and query = 'select pg_sleep(6)' and state = 'active'`;
         return rows.length > 0;
       });
     return { sql, reset, underWay };
@@ -146,6 +151,32 @@ describe('a transaction whose connection is reset', () => {
     // What would be sent after it is sent in the next turns.
     for (let turn = 0; turn < 5; turn += 1) await setImmediate();
     expect(await sql`select 1 as n`).toEqual([{ n: 1 }]);
+  });
+
+  test('sends nothing more, whatever is made of the failure, and disturbs nobody else', async () => {
+    const { sql, reset, underWay } = await resetting();
+    const goOn = Promise.withResolvers<void>();
+    const inside = Promise.withResolvers<unknown>();
+    const work = failure(
+      sql.begin(async (tx) => {
+        await tx`select pg_sleep(6)`.catch(() => {});
+        await goOn.promise;
+        inside.resolve(await failure((async () => tx`select 2`)()));
+      }),
+    );
+    await underWay();
+    reset();
+    expect(isUnavailable(await work)).toBe(true);
+    // On the same connection, made anew.
+    await sql.begin(async (tx) => {
+      await tx`create temporary table kept (n int)`;
+      await tx`insert into kept values (1)`;
+      goOn.resolve();
+      expect(isUnavailable(await inside.promise)).toBe(true);
+      for (let turn = 0; turn < 5; turn += 1) await setImmediate();
+      expect(await tx`select n from kept`).toEqual([{ n: 1 }]);
+    });
+    expect(await sql`select n from kept`).toEqual([{ n: 1 }]);
   });
 
   test('and that ends before anybody has noticed is not committed elsewhere', async () => {
