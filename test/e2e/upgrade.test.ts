@@ -116,11 +116,14 @@ async function answered(pushed: Pushed[]): Promise<void> {
   }
 }
 
+/** WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND: news came while a task ended the workflow, so it is done again. */
+const newsCame = 1;
+
 async function noTaskFailed(pushed: Pushed[]): Promise<void> {
   for (const { handle } of pushed) {
     const { events } = await handle.fetchHistory();
     const failed = (events ?? []).flatMap(({ workflowTaskFailedEventAttributes: one }) =>
-      one ? [one.failure?.message] : [],
+      one && one.cause !== newsCame ? [one.failure?.message] : [],
     );
     expect(failed).toEqual([]);
   }
