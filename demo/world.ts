@@ -18,7 +18,8 @@ import { loadConfig } from '../src/config/index.ts';
 import { postgresDir, startPostgres } from '../src/embedded/postgres.ts';
 import { startTemporal } from '../src/embedded/temporal.ts';
 import { startUp } from '../src/roles/start.ts';
-import { openClient, temporalOn } from '../src/roles/temporal.ts';
+import { temporalOn } from '../src/temporal/where.ts';
+import { openClient } from '../src/roles/temporal.ts';
 import { type Database, openDatabase } from '../src/store/db.ts';
 import { host, type Repo, startNetwork } from './network.ts';
 

@@ -61,6 +61,7 @@ export const directions = {
   // Counting must cost nothing, so nothing is asked here.
   metrics: { ours: ['shared'], packages: (name) => isTemporal(name) || io.has(name) },
   tracing: { ours: ['shared'], packages: isTemporal },
+  temporal: { ours: ['shared'] },
   embedded: { ours: ['shared'] },
   shared: { ours: [], types: ['pipeline', 'forges'] },
   config: { ours: '*', not: ['main', 'cli', 'roles', 'doctor'] },

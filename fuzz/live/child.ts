@@ -4,7 +4,7 @@ import { loadConfig } from '../../src/config/index.ts';
 import { createLogger } from '../../src/log.ts';
 import { healthPart, publicFace, webhookPart } from '../../src/roles/faces.ts';
 import { startIngest } from '../../src/roles/ingest.ts';
-import { temporalOn } from '../../src/roles/temporal.ts';
+import { temporalOn } from '../../src/temporal/where.ts';
 import { openDatabase } from '../../src/store/db.ts';
 import type { Asked, Told } from './spindle.ts';
 

@@ -1,6 +1,6 @@
 import { Client, isGrpcServiceError, WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { connectLazily } from '../roles/connection.ts';
+import { connectLazily } from '../temporal/connection.ts';
+import { configuredTemporal, serverOf, temporalAdvice, tlsProblemOf } from '../temporal/where.ts';
 import { CommandError, exitCodes, messageOf } from './errors.ts';
 
 export type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>;
@@ -34,13 +34,10 @@ const pageSize = 200;
 
 /** The Temporal of the `TEMPORAL_*` names. Connects at the first call. */
 export function openSource(env: NodeJS.ProcessEnv, query: string): Source {
-  const given = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined);
-  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
-    overrideEnvVars: Object.fromEntries(given),
-  });
-  const { address = 'localhost:7233' } = connectionOptions;
-  const server = `${address}, namespace ${namespace}`;
-  const connection = connectLazily({ ...connectionOptions, connectTimeout: connectMs });
+  const at = configuredTemporal(env);
+  const { namespace } = at;
+  const server = serverOf(at);
+  const connection = connectLazily({ ...at.connection, connectTimeout: connectMs });
   const client = new Client({ connection, namespace });
   const { workflowService } = client;
 
@@ -49,7 +46,7 @@ export function openSource(env: NodeJS.ProcessEnv, query: string): Source {
       await connection.ensureConnected();
       return await connection.withDeadline(Date.now() + ms, work);
     } catch (error) {
-      throw explained(error, server, query);
+      throw explained(error, { server, query, tls: await tlsProblemOf(at) });
     }
   };
 
@@ -81,12 +78,19 @@ function unlessGone(error: unknown): undefined {
   if (!(error instanceof WorkflowNotFoundError)) throw error;
 }
 
-function explained(error: unknown, server: string, query: string): CommandError {
+interface Asked {
+  server: string;
+  query: string;
+  /** What is wrong with it, which gRPC's client does not say. */
+  tls: string | undefined;
+}
+
+function explained(error: unknown, { server, query, tls }: Asked): CommandError {
   // The SDK wraps what gRPC said.
   const cause = error instanceof Error && isGrpcServiceError(error.cause) ? error.cause : error;
   const code = isGrpcServiceError(cause) ? cause.code : undefined;
   const said = isGrpcServiceError(cause) ? cause.details : messageOf(error);
-  const why = code === grpc.late ? 'no answer in time' : said;
+  const why = tls ?? (code === grpc.late ? 'no answer in time' : said);
   const message =
     code === grpc.invalid
       ? `Temporal (${server}) does not understand the query ${JSON.stringify(query)}: ${why}`
@@ -94,6 +98,6 @@ function explained(error: unknown, server: string, query: string): CommandError 
         ? `the namespace does not exist in Temporal (${server}): check TEMPORAL_NAMESPACE`
         : code === grpc.denied || code === grpc.unauthenticated
           ? `Temporal (${server}) does not let us in (${why}): check the TEMPORAL_* credentials`
-          : `Temporal (${server}) does not answer (${why}): see that it runs, and check TEMPORAL_ADDRESS`;
+          : `Temporal (${server}) does not answer (${why}): ${temporalAdvice(why)}`;
   return new CommandError(message, exitCodes.usage, { cause: error });
 }

@@ -1,10 +1,8 @@
 import { Client } from '@temporalio/client';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { connectLazily } from '../roles/connection.ts';
-import { tlsProblem } from '../clients/tls-problem.ts';
+import { connectLazily } from '../temporal/connection.ts';
+import { configuredTemporal, serverOf, temporalAdvice, whyAway } from '../temporal/where.ts';
 import { type Status, statuses } from '../pipeline/status.ts';
-import { temporalAdvice } from '../roles/temporal.ts';
-import { CommandError, messageOf } from './errors.ts';
+import { CommandError } from './errors.ts';
 
 /** What a restore asks of Temporal. Every method throws a {@link CommandError} in plain words. */
 export interface RestoreTemporal {
@@ -31,12 +29,10 @@ const atOnce = 16;
 
 /** The Temporal of the `TEMPORAL_*` names, as far as one task queue goes. Connects at the first call. */
 export function restoreTemporal(env: NodeJS.ProcessEnv, taskQueue: string): RestoreTemporal {
-  const given = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined);
-  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
-    overrideEnvVars: Object.fromEntries(given),
-  });
-  const server = `${connectionOptions.address ?? 'localhost:7233'}, namespace ${namespace}`;
-  const connection = connectLazily({ ...connectionOptions, connectTimeout: callMs });
+  const at = configuredTemporal(env);
+  const { namespace } = at;
+  const server = serverOf(at);
+  const connection = connectLazily({ ...at.connection, connectTimeout: callMs });
   const client = new Client({ connection, namespace });
   const ours = `WorkflowType = 'pipeline' AND TaskQueue = '${taskQueue.replaceAll("'", "''")}'`;
 
@@ -44,8 +40,7 @@ export function restoreTemporal(env: NodeJS.ProcessEnv, taskQueue: string): Rest
     try {
       return await connection.withDeadline(Date.now() + callMs, work);
     } catch (error) {
-      const tls = await tlsProblem(connectionOptions.address ?? 'localhost:7233', connectionOptions.tls);
-      const why = tls ?? messageOf(error);
+      const why = await whyAway(at, error);
       const message = `Temporal (${server}) does not answer (${why}): ${temporalAdvice(why)}`;
       throw new CommandError(message, undefined, { cause: error });
     }

@@ -1,11 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { isGrpcServiceError } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time.js';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { attributeTypeNames, attributeTypes, type AttributeType, wantedAttributes } from '../search-attributes.ts';
-import { connectLazily } from '../roles/connection.ts';
-import { tlsProblem } from '../clients/tls-problem.ts';
-import { temporalAdvice } from '../roles/temporal.ts';
+import {
+  attributeTypeNames,
+  attributeTypes,
+  type AttributeType,
+  wantedAttributes,
+} from '../temporal/search-attributes.ts';
+import { connectLazily } from '../temporal/connection.ts';
+import { configuredTemporal, serverOf, temporalAdvice, tlsProblemOf } from '../temporal/where.ts';
 import { CommandError, messageOf } from './errors.ts';
 
 /** gRPC's codes, as far as an answer with one of them will not change by itself. */
@@ -39,10 +42,10 @@ export async function ensureSearchAttributes(
   { check = false, waitMs, onWait }: EnsureOptions,
 ): Promise<Ensured> {
   const wanted = await wantedAttributes();
-  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: given(env) });
-  const { address = 'localhost:7233' } = connectionOptions;
-  const server = `${address}, namespace ${namespace}`;
-  const connection = connectLazily({ ...connectionOptions, connectTimeout: callMs });
+  const at = configuredTemporal(env);
+  const { namespace } = at;
+  const server = serverOf(at);
+  const connection = connectLazily({ ...at.connection, connectTimeout: callMs });
   const { operatorService, workflowService } = connection;
   const call = <T>(work: () => Promise<T>): Promise<T> => connection.withDeadline(Date.now() + callMs, work);
 
@@ -74,7 +77,7 @@ export async function ensureSearchAttributes(
       waitMs,
       onWait,
       server,
-      problem: () => tlsProblem(address, connectionOptions.tls),
+      problem: () => tlsProblemOf(at),
     });
     if (check && lacking.length > 0) {
       throw new CommandError(
@@ -152,6 +155,3 @@ const codeOf = (error: unknown): number | undefined => (isGrpcServiceError(error
 
 const isFinal = (error: unknown): boolean =>
   ([grpc.denied, grpc.unimplemented, grpc.unauthenticated] as (number | undefined)[]).includes(codeOf(error));
-
-const given = (env: NodeJS.ProcessEnv): Record<string, string> =>
-  Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));

@@ -1,10 +1,8 @@
 import { Client, Connection, type WorkflowHandle, WorkflowNotFoundError } from '@temporalio/client';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { tlsProblem } from '../clients/tls-problem.ts';
+import { configuredTemporal, serverOf, type TemporalAt, whyAway } from '../temporal/where.ts';
 import { loadToolConfig, type ToolConfig } from '../config/index.ts';
 import type { ActivityFact, Engine, WorkflowFact } from '../pipeline/why-facts.ts';
 import type { PipelineView } from '../workflows/messages.ts';
-import { messageOf } from './errors.ts';
 import { withOwnTemporal } from './own-temporal.ts';
 
 /** All that is asked of Temporal together may take so long. */
@@ -15,29 +13,24 @@ type Stamp = { seconds?: { toString(): string } | null; nanos?: number | null } 
 
 /** What Temporal says of a pipeline's workflow. That it does not answer in time is an answer. */
 export async function askTemporal(env: NodeJS.ProcessEnv, config: ToolConfig, id: string): Promise<Engine> {
-  const place = await placeOf(env);
-  if (!place) return { asked: false, why: 'no TEMPORAL_ADDRESS is set, and no `whorl up` runs one here' };
-  const { connectionOptions, namespace } = place;
-  const server = `${connectionOptions.address ?? 'localhost:7233'}, namespace ${namespace}`;
+  const at = await placeOf(env);
+  if (!at) return { asked: false, why: 'no TEMPORAL_ADDRESS is set, and no `whorl up` runs one here' };
+  const server = serverOf(at);
   const end = Date.now() + withinMs;
-  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: withinMs, interceptors: [] });
-  const client = new Client({ connection, namespace });
+  const connection = Connection.lazy({ ...at.connection, connectTimeout: withinMs, interceptors: [] });
+  const client = new Client({ connection, namespace: at.namespace });
   try {
     return { asked: true, answers: true, server, workflow: await workflowOf(client, config.taskQueue, id, end) };
   } catch (error) {
-    const tls = await tlsProblem(connectionOptions.address ?? 'localhost:7233', connectionOptions.tls);
-    return { asked: true, answers: false, server, why: tls ?? messageOf(error) };
+    return { asked: true, answers: false, server, why: await whyAway(at, error) };
   } finally {
     await connection.close().catch(() => {});
   }
 }
 
-async function placeOf(env: NodeJS.ProcessEnv) {
+async function placeOf(env: NodeJS.ProcessEnv): Promise<TemporalAt | undefined> {
   const found = await withOwnTemporal(env);
-  if (!loadToolConfig(found).config.temporal.configured) return undefined;
-  const given = Object.entries(found).filter((entry): entry is [string, string] => entry[1] !== undefined);
-  const { connectionOptions, namespace } = loadClientConnectConfig({ overrideEnvVars: Object.fromEntries(given) });
-  return { connectionOptions, namespace: namespace ?? 'default' };
+  return loadToolConfig(found).config.temporal.configured ? configuredTemporal(found) : undefined;
 }
 
 async function workflowOf(client: Client, queue: string, id: string, end: number): Promise<WorkflowFact | null> {

@@ -1,8 +1,8 @@
 import { Connection, isGrpcServiceError } from '@temporalio/client';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { tlsAdvice, tlsProblem } from '../clients/tls-problem.ts';
+import { configuredTemporal, serverOf, tlsProblemOf } from '../temporal/where.ts';
+import { tlsAdvice } from '../temporal/tls-problem.ts';
 import type { ToolConfig } from '../config/index.ts';
-import { attributeTypeNames, attributeTypes, wantedAttributes } from '../search-attributes.ts';
+import { attributeTypeNames, attributeTypes, wantedAttributes } from '../temporal/search-attributes.ts';
 import { type Check, checkWith, fail, lasting, type Need, need, ok, Skip, warn, within, wordsOf } from './check.ts';
 
 /** gRPC's codes, as far as they tell what is wrong. */
@@ -43,10 +43,11 @@ export function temporalChecks(
     };
     return { checks: [checkWith(nowhere, 'reachable', '', nowhere)], temporal: nowhere, close: async () => {} };
   }
-  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: given(env) });
+  const at = configuredTemporal(env);
+  const { namespace } = at;
   // Once is enough; and what the SDK's own retries are still up to, fails when the connection is closed.
-  const connection = Connection.lazy({ ...connectionOptions, connectTimeout: timeoutMs, interceptors: [] });
-  const server = `${connectionOptions.address ?? 'localhost:7233'}, namespace ${namespace}`;
+  const connection = Connection.lazy({ ...at.connection, connectTimeout: timeoutMs, interceptors: [] });
+  const server = serverOf(at);
   const link = { connection, namespace, server };
 
   const limitMs = timeoutMs * 0.9;
@@ -78,8 +79,7 @@ export function temporalChecks(
           try {
             return ok(`Temporal ${(await system()).serverVersion} at ${server}`);
           } catch (error) {
-            const tls = await tlsProblem(connectionOptions.address ?? 'localhost:7233', connectionOptions.tls);
-            return unreachable(error, server, tls);
+            return unreachable(error, server, await tlsProblemOf(at));
           }
         },
       ),
@@ -170,6 +170,3 @@ async function failingTasks({ connection, namespace }: TemporalLink, signal: Abo
     throw error;
   }
 }
-
-const given = (env: NodeJS.ProcessEnv): Record<string, string> =>
-  Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));

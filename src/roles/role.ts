@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config/index.ts';
 import type { Sql } from '../store/db.ts';
-import type { TemporalAt } from './temporal.ts';
+import type { TemporalAt } from '../temporal/where.ts';
 
 /** What every role is given. The role that opened something closes it; these are closed by whoever made them. */
 export interface RoleDeps {

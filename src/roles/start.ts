@@ -22,12 +22,13 @@ import {
   webhookPart,
 } from './faces.ts';
 import type { Role, RoleDeps } from './role.ts';
-import type { TemporalAt } from './temporal.ts';
+import type { TemporalAt } from '../temporal/where.ts';
 
 // Loaded by the roles that need them: Temporal's SDK takes some 50 MB, which a server has no use for.
 const startWorker = async (deps: RoleDeps): Promise<Role> => (await import('./worker.ts')).startWorker(deps);
 const startIngest = async (deps: RoleDeps): Promise<Role> => (await import('./ingest.ts')).startIngest(deps);
 const ofTemporal = () => import('./temporal.ts');
+const whereTemporal = () => import('../temporal/where.ts');
 
 /** A process that runs: where it is reached, and how it ends. */
 export interface Running {
@@ -69,7 +70,7 @@ const begin: Record<RoleName, (deps: Omit<RoleDeps, 'temporal'>, parts: Ending) 
     return { links: { server: face.url }, failed: new Promise<never>(() => {}) };
   },
   async ingest(given, parts) {
-    const deps = { ...given, temporal: (await ofTemporal()).configuredTemporal() };
+    const deps = { ...given, temporal: (await whereTemporal()).configuredTemporal() };
     const role = await add(parts, startIngest(deps));
     const face = await plainFace(deps, deps.config.webhooks, [
       leaving(parts),
@@ -81,7 +82,7 @@ const begin: Record<RoleName, (deps: Omit<RoleDeps, 'temporal'>, parts: Ending) 
     return { links: { webhooks: face.url }, failed: role.failed };
   },
   async worker(given, parts) {
-    const deps = { ...given, temporal: (await ofTemporal()).configuredTemporal() };
+    const deps = { ...given, temporal: (await whereTemporal()).configuredTemporal() };
     const role = await add(parts, startWorker(deps));
     const face = await plainFace(deps, deps.config.health, [
       leaving(parts),
@@ -154,7 +155,7 @@ async function engine(
   parts: Ending,
   gone: Gone,
 ): Promise<[TemporalAt, Record<string, string>]> {
-  const { configuredTemporal, temporalOn } = await ofTemporal();
+  const { configuredTemporal, temporalOn } = await whereTemporal();
   if (config.temporal.configured) return [configuredTemporal(), {}];
   const { startTemporal } = await import('../embedded/temporal.ts');
   await mkdir(config.database.dir, { recursive: true });

@@ -7,6 +7,7 @@ import {
   type WorkflowBundleOption,
 } from '@temporalio/worker';
 import { houseActivities } from '../activities/housekeeping.ts';
+import { notThere, serverOf, temporalAdvice, type TemporalAt } from '../temporal/where.ts';
 import { createActivities } from '../activities/index.ts';
 import { measuredActivities } from '../activities/measured.ts';
 import { logQueue } from '../pipeline/ids.ts';
@@ -20,7 +21,7 @@ import { keepSchedule } from './housekeeping.ts';
 import { TemporalAway } from './patience.ts';
 import type { Role, RoleDeps } from './role.ts';
 import { runtimeMetrics, startRuntime } from './runtime.ts';
-import { nativeOptions, notThere, openClient, temporalAdvice, type TemporalAt } from './temporal.ts';
+import { nativeOptions, openClient } from './temporal.ts';
 
 export interface WorkerRoleOptions {
   /** A bundle made before; without it the workflows are bundled at start (about two seconds). */
@@ -132,7 +133,7 @@ async function created(temporal: TemporalAt, connection: NativeConnection, each:
 
 function problem(temporal: TemporalAt, error: unknown): Error {
   const why = error instanceof Error ? error.message : String(error);
-  const where = `Temporal (${temporal.connection.address ?? 'localhost:7233'}, namespace ${temporal.namespace})`;
+  const where = `Temporal (${serverOf(temporal)})`;
   const advice = temporalAdvice(why);
   const Problem = advice === notThere ? TemporalAway : Error;
   return new Problem(`${where} does not take our connection (${why}): ${advice}`, { cause: error });

@@ -1,9 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ScheduleHandle, type WorkflowHandle, WorkflowFailedError } from '@temporalio/client';
-import { expect, test, type TestContext, vi } from 'vitest';
+import { expect, onTestFinished, test, type TestContext, vi } from 'vitest';
 import { houseName, keepSchedule } from '../../src/roles/housekeeping.ts';
-import { openClient, temporalOn } from '../../src/roles/temporal.ts';
+import { temporalOn } from '../../src/temporal/where.ts';
+import { openClient } from '../../src/roles/temporal.ts';
 import type { Housekeeping } from '../../src/workflows/housekeeping.ts';
+import { fleet } from '../support/fleet.ts';
 import { ownSpindle } from '../support/pipelines.ts';
 import type { Spindle } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
@@ -128,4 +130,39 @@ test.concurrent('a Temporal that is away keeps nobody waiting: the schedule is m
   expect(await Promise.race([keeping.then(() => 'ended'), delay(20_000, 'late')])).toBe('ended');
   expect(warnings[0]).toContain('cannot set up the schedule');
   await client.connection.close();
+});
+
+test('a worker that is killed in the middle leaves the rest to another, and nothing starts beside it', async () => {
+  const all = await fleet();
+  const { sql, client, config } = all.whorl;
+  const schedule = client.schedule.getHandle(houseName(config.taskQueue));
+  await sql`
+    insert into quarantine (source, bytes, reason, received_at)
+    select 'x', n::text::bytea, 'no', now() - interval '40 days' + n * interval '1 second' from generate_series(1, 1200) as n`;
+  const rows = async (): Promise<number> => (await sql`select from quarantine`).length;
+  // The second batch of 500 cannot end.
+  const killed = Promise.withResolvers<void>();
+  const locked = sql.begin(async (tx) => {
+    await tx`set local idle_in_transaction_session_timeout = 0`;
+    await tx`select from quarantine where bytes = '700' for update`;
+    await killed.promise;
+  });
+  onTestFinished(() => killed.resolve());
+  const first = await all.start('worker');
+  await until('the first batch is gone', async () => (await rows()) === 700, 30_000);
+  first.signal('SIGKILL');
+  await first.exited();
+  killed.resolve();
+  await locked;
+
+  await all.start('worker');
+  onTestFinished(() => schedule.delete());
+  const run = await runOf({ whorl: all.whorl, schedule }, 1);
+  // Temporal takes a worker that has said nothing for a minute for lost.
+  expect(await run.result()).toMatchObject({ quarantine: { removed: expect.any(Number) }, sources: { removed: 0 } });
+  expect(await rows()).toBe(0);
+  const { events = [] } = await run.fetchHistory();
+  const attempts = events?.map((event) => event.activityTaskStartedEventAttributes?.attempt ?? 0) ?? [];
+  expect(attempts.filter((attempt) => attempt > 0)).toEqual([1, 1, 1, 2, 1, 1]);
+  expect((await schedule.describe()).info.numActionsTaken).toBe(1);
 });

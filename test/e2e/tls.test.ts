@@ -5,6 +5,7 @@ import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { authority } from '../support/certificates.ts';
 import { fleet, roleEnv } from '../support/fleet.ts';
 import { addPipeline } from '../support/outbox.ts';
+import { isParked } from '../support/pipelines.ts';
 import { present } from '../../faults/release.ts';
 import { buildkiteFile } from '../support/spindle.ts';
 import { tlsFrontend } from '../support/tls-frontend.ts';
@@ -55,6 +56,8 @@ test('roles and commands reach a Temporal with TLS, certificates and a key by co
 
   const given = { ...roleEnv(all.whorl), ...env };
   expect(await present.whorl(['migrate', '--check'], given)).toContain('search attributes are there');
+  await isParked(all.whorl.push({ 'ci.yml': buildkiteFile('missing') }));
+  expect(await present.whorl(['replay'], given)).toContain('1 of 1 replay on this code.');
   expect(new Set(frontend.calls.map(({ authorization }) => authorization))).toEqual(new Set([`Bearer ${apiKey}`]));
   // the client of ingest and commands, and the one inside of workers
   const from = (name: string): boolean => frontend.calls.some(({ agent }) => agent.includes(name));
@@ -81,7 +84,7 @@ test('a wrong authority and a wrong key are told as what they are, by commands, 
   }
 });
 
-test('doctor, why and restore tell it too', async () => {
+test('doctor, why, restore and replay tell it too', async () => {
   const { wrongCa } = await guarded();
   const { whorl } = await fleet();
   await addPipeline(whorl.sql, 'knot.example', 'abc', ['ci.yml']);
@@ -93,5 +96,6 @@ test('doctor, why and restore tell it too', async () => {
   };
   expect(await says('doctor')).toMatch(/TLS: .*certificate.*TEMPORAL_TLS/s);
   expect(await says('why', 'pipeline/knot.example/abc')).toMatch(/TLS: .*certificate/);
+  expect(await says('replay')).toMatch(/TLS: .*certificate.*check TEMPORAL_TLS/s);
   expect(await says('restore', '--dry-run')).toMatch(/TLS: .*certificate.*check TEMPORAL_TLS/s);
 });

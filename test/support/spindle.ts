@@ -15,7 +15,7 @@ import { defaultDurations, type Durations } from '../../src/pipeline/durations.t
 import { type Face, healthPart, publicFace, webhookPart } from '../../src/roles/faces.ts';
 import { type IngestOptions, startIngest } from '../../src/roles/ingest.ts';
 import type { Role, RoleDeps } from '../../src/roles/role.ts';
-import { temporalOn } from '../../src/roles/temporal.ts';
+import { temporalOn } from '../../src/temporal/where.ts';
 import { startWorker } from '../../src/roles/worker.ts';
 import { type CommandKind } from '../../src/store/work.ts';
 import { commandResult, insertCommand } from '../../src/store/commands.ts';

@@ -1,7 +1,7 @@
 import { connect, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { connectLazily } from '../../src/roles/connection.ts';
+import { connectLazily } from '../../src/temporal/connection.ts';
 import { freePorts } from '../../src/embedded/ports.ts';
 
 const info = (connection: ReturnType<typeof connectLazily>, ms: number) =>

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer as createPlain } from 'node:net';
 import { createServer, type TlsOptions } from 'node:tls';
 import { expect, onTestFinished, test } from 'vitest';
-import { tlsProblem, type TlsSettings } from '../../src/clients/tls-problem.ts';
+import { tlsProblem, type TlsSettings } from '../../src/temporal/tls-problem.ts';
 import { freePorts } from '../../src/embedded/ports.ts';
 import { authority } from '../support/certificates.ts';
 

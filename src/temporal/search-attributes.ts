@@ -6,7 +6,7 @@ export const attributeTypes = { Text: 1, Keyword: 2, Int: 3, Double: 4, Bool: 5,
 export type AttributeType = keyof typeof attributeTypes;
 export const attributeTypeNames = Object.keys(attributeTypes) as AttributeType[];
 
-const file = new URL('../temporal/search-attributes.json', import.meta.url);
+const file = new URL('../../temporal/search-attributes.json', import.meta.url);
 
 /** The search attributes that our workflows set, with their types: `temporal/search-attributes.json`. */
 export async function wantedAttributes(): Promise<Record<string, AttributeType>> {
