@@ -2,7 +2,8 @@ import { lasting } from '../pipeline/lasting.ts';
 import { type Wait } from '../pipeline/wait.ts';
 import type { Why } from '../pipeline/why.ts';
 import type { JobFact, WhyFacts } from '../pipeline/why-facts.ts';
-import { plain, table, time } from './text.ts';
+import { fitted, wrapped } from './fit.ts';
+import { plain, time } from './text.ts';
 
 /** One pipeline that was asked about, with what was known of it. */
 export interface Answer {
@@ -55,22 +56,41 @@ function temporalData(engine: WhyFacts['engine']) {
   return { asked: true, answers: true, server, problem: null, workflow: engine.workflow?.status ?? null };
 }
 
-/** For people, a line at a time; safe for a terminal. */
-export function asText({ facts, why }: Answer): string[] {
+/**
+ * For people, a line at a time; safe for a terminal.
+ * @param width characters in a line of the terminal; undefined: as many as it takes, for pipes and files
+ */
+export function asText({ facts, why }: Answer, width?: number): string[] {
   const { books, now } = facts;
   const { pipeline, jobs } = books;
+  const words = (text: string, lead = '', indent = 0): string[] => hanging(plain(text), { lead, indent, width });
   return [
     plain(facts.id),
     ...(pipeline
-      ? [plain(`${pipeline.title}: ${pipeline.did}/${pipeline.repo} on ${pipeline.knot}, branch ${pipeline.branch}`)]
+      ? words(`${pipeline.title}: ${pipeline.did}/${pipeline.repo} on ${pipeline.knot}, branch ${pipeline.branch}`)
       : []),
     '',
-    plain(standings[why.standing] ?? why.sentence),
-    ...why.waits.flatMap((each) => ['', ...waitLines(each, now.getTime())]),
-    ...(jobs.length > 0 ? ['', ...table([['JOB', 'ATTEMPT', 'STATUS', 'BUILD'], ...jobs.map(jobLine)])] : []),
-    ...(why.steps.length > 0 ? ['', ...table([['WHEN', 'TOOK', 'JOB', 'WHAT'], ...why.steps.map(stepLine)])] : []),
-    ...temporalLines(facts),
+    ...words(standings[why.standing] ?? why.sentence),
+    ...why.waits.flatMap((each) => ['', ...waitLines(each, now.getTime(), words)]),
+    ...(jobs.length > 0
+      ? ['', ...fitted([['JOB', 'ATTEMPT', 'STATUS', 'BUILD'], ...jobs.map(jobLine)], { width, keep: [0, 3] })]
+      : []),
+    ...(why.steps.length > 0
+      ? ['', ...fitted([['WHEN', 'TOOK', 'JOB', 'WHAT'], ...why.steps.map(stepLine)], { width, wrap: true })]
+      : []),
+    ...temporalLines(facts, words),
   ];
+}
+
+/** A sentence in lines that fit, those after the first so far in. */
+type Words = (text: string, lead?: string, indent?: number) => string[];
+
+function hanging(
+  text: string,
+  { lead, indent, width = Infinity }: { lead: string; indent: number; width: number | undefined },
+): string[] {
+  const lines = wrapped(text, Math.max(32, width - Math.max(lead.length, indent)));
+  return lines.map((line, n) => (n === 0 ? lead : ' '.repeat(indent)) + line);
 }
 
 /** The sentence of one that waits stands in its first wait too. */
@@ -80,14 +100,20 @@ const standings: Record<Why['standing'], string | undefined> = {
   'needs a person': 'It needs a person.',
 };
 
-function waitLines(each: Wait, now: number): string[] {
+function waitLines(each: Wait, now: number, words: Words): string[] {
   const { job, what, since, next, limit, todo } = each;
+  const item = (name: string, text: string): string[] => words(text, `  ${name.padEnd(8)}`, 10);
   return [
-    plain(`${job ?? 'It'} waits for ${what}`),
-    ...(since === null ? [] : [`  since   ${at(since)} (${lasting(Math.max(0, now - since))})`]),
-    ...(next === null ? [] : [plain(`  next    ${at(next.at)}${ahead(next.at, now)}: ${next.what}`)]),
-    ...(limit === null ? [] : [plain(`  limit   ${at(limit.at)}${ahead(limit.at, now)}: ${limit.what}`)]),
-    ...todo.map(({ text, command }) => plain(`  to do   ${text}${command === undefined ? '' : `: ${command}`}`)),
+    ...words(`${job ?? 'It'} waits for ${what}`),
+    ...(since === null ? [] : item('since', `${at(since)} (${lasting(Math.max(0, now - since))})`)),
+    ...(next === null ? [] : item('next', `${at(next.at)}${ahead(next.at, now)}: ${next.what}`)),
+    ...(limit === null ? [] : item('limit', `${at(limit.at)}${ahead(limit.at, now)}: ${limit.what}`)),
+    ...todo.flatMap(({ text, command }) => {
+      if (command === undefined) return item('to do', text);
+      const whole = item('to do', `${text}: ${command}`);
+      // A command is copied as it stands, so it is never broken.
+      return whole.length === 1 ? whole : [...item('to do', `${text}:`), `          ${plain(command)}`];
+    }),
   ];
 }
 
@@ -109,9 +135,9 @@ const stepLine = ({ at: when, tookMs, job, attempt, what }: Why['steps'][number]
   what,
 ];
 
-function temporalLines({ engine, books }: WhyFacts): string[] {
+function temporalLines({ engine, books }: WhyFacts, words: Words): string[] {
   if (engine.asked && engine.answers) return [];
   if (!books.pipeline) return [];
   const why = engine.asked ? `it does not answer at ${engine.server}` : engine.why;
-  return ['', plain(`Temporal was not asked (${why}): this is what the database knows.`)];
+  return ['', ...words(`Temporal was not asked (${why}): this is what the database knows.`)];
 }

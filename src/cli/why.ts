@@ -57,8 +57,9 @@ export function whyCommand(shell: Shell = ownShell): Command {
       if (options.json)
         shell.print(json({ asked: rkey === undefined ? what : `${what} ${rkey}`, answers: answers.map(asData) }));
       else
-        for (const line of answers.flatMap((each, n) => [...(n > 0 ? ['', ''] : []), ...asText(each)]))
-          shell.print(line);
+        for (const [n, each] of answers.entries())
+          for (const line of [...(n > 0 ? ['', ''] : []), ...asText(each, shell.terminal?.size().columns)])
+            shell.print(line);
       const needy = answers.find(({ why }) => why.standing === 'needs a person');
       if (needy) throw new CommandError(plain(`${needy.why.id} needs a person: ${needy.why.cause}`));
     });
