@@ -6,7 +6,7 @@ import { attributeTypeNames, attributeTypes, wantedAttributes } from '../tempora
 import { type Check, checkWith, fail, lasting, type Need, need, ok, Skip, warn, within, wordsOf } from './check.ts';
 
 /** gRPC's codes, as far as they tell what is wrong. */
-const grpc = { invalid: 3, notFound: 5, denied: 7, unimplemented: 12, unauthenticated: 16 } as const;
+const grpc = { invalid: 3, notFound: 5, denied: 7, exhausted: 8, unimplemented: 12, unauthenticated: 16 } as const;
 
 /** A closed pipeline should be there to look at after a weekend; on one's own machine, for a day. */
 const leastRetentionMs = { dev: 24 * 3_600_000, production: 72 * 3_600_000 };
@@ -167,6 +167,7 @@ async function failingTasks({ connection, namespace }: TemporalLink, signal: Abo
   } catch (error) {
     const code = isGrpcServiceError(error) ? error.code : undefined;
     if (code === grpc.invalid || code === grpc.unimplemented) throw new Skip('this Temporal server cannot list them');
+    if (code === grpc.exhausted) throw new Skip('Temporal is asked for lists too often at the moment: its rate limit');
     throw error;
   }
 }
