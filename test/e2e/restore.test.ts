@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { expect, inject, test, type TestContext, vi } from 'vitest';
 import { answer, loseAnswer, rateLimited } from '../../sim/buildkite/index.ts';
 import { restore, type Restored } from '../../src/cli/restore-run.ts';
@@ -5,7 +6,9 @@ import { restoreTemporal } from '../../src/cli/restore-temporal.ts';
 import type { Role } from '../../src/roles/role.ts';
 import { checkRestored, inUse } from '../../src/store/restore.ts';
 import { type Backup, backUp, putBack } from '../../faults/backup.ts';
+import { present } from '../../faults/release.ts';
 import { buildsOf, createOf, newSha } from '../support/ci.ts';
+import { fleet, roleEnv } from '../support/fleet.ts';
 import { buildOf, failingActivity, isBound, isParked, ownSpindle } from '../support/pipelines.ts';
 import { buildkiteFile, type Pushed, type Spindle, type SpindleOptions } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
@@ -373,3 +376,49 @@ test.for([
     expect(whorl.appview.problems).toEqual(down === undefined ? [] : [expect.stringContaining(down)]);
   },
 );
+
+test('when Temporal is lost, what is open goes on in an empty namespace, and no build is made twice', async () => {
+  const all = await fleet({ buildkite: { clock: 'manual', pipelines: ['acme/app'] } });
+  const { whorl } = all;
+  const { ci } = whorl;
+  const start = (env: Record<string, string> = {}) =>
+    Promise.all([all.start('ingest', env), all.start('worker', env), all.start('server', env)]);
+  const roles = await start();
+  await all.appview.connected();
+  const shows = (pushed: Pushed, status: string) =>
+    all.appview.wait(whorl.knot.host, pushed.rkey, (view) => view.jobs['ci.yml']?.status === status, 60_000);
+
+  const over = whorl.push(oneFile);
+  const running = whorl.push(oneFile);
+  const created = whorl.push(oneFile);
+  const parked = whorl.push({ 'ci.yml': buildkiteFile('missing') });
+  ci.finish((await buildOf(whorl, over)).id, 'passed');
+  ci.advance((await buildOf(whorl, running)).id, 'running');
+  await Promise.all([shows(over, 'success'), shows(running, 'running'), isBound(created), isParked(parked)]);
+
+  for (const role of roles) role.signal('SIGTERM');
+  for (const role of roles) expect(await role.exited()).toBe(0);
+  ci.finish((await buildOf(whorl, running)).id, 'failed');
+  const meanwhile = whorl.push(oneFile);
+
+  const empty = { TEMPORAL_NAMESPACE: `empty-${randomUUID()}` };
+  const env = { ...roleEnv(whorl), TEMPORAL_ADDRESS: inject('temporalAddress'), WHORL_DEV: 'true', ...empty };
+  await present.whorl(['migrate'], env);
+  expect(await present.whorl(['restore', '--yes'], env)).toContain('runs 0 pipelines');
+  await start(empty);
+
+  await shows(running, 'failed');
+  ci.finish((await buildOf(whorl, created)).id, 'passed');
+  ci.finish((await buildOf(whorl, meanwhile)).id, 'passed');
+  await Promise.all([shows(created, 'success'), shows(meanwhile, 'success')]);
+  ci.pipeline('acme/missing');
+  expect(await whorl.command('retry', parked.id, 'ci.yml')).toMatchObject({ state: 'done' });
+  ci.finish((await buildOf(whorl, parked)).id, 'passed');
+  await shows(parked, 'success');
+
+  for (const pushed of [over, running, created, parked, meanwhile]) expect(buildsOf(whorl, pushed)).toHaveLength(1);
+  expect(all.appview.view(whorl.knot.host, over.rkey)?.jobs['ci.yml']?.history.map(({ status }) => status)).toEqual(
+    expect.not.arrayContaining(['failed', 'cancelled', 'timeout']),
+  );
+  expect(all.appview.problems).toEqual([]);
+});
