@@ -7,13 +7,13 @@ import type { Sql } from '../../src/store/db.ts';
 import { insertPipeline } from '../../src/store/pipelines.ts';
 import { publishStatuses, type StatusEntry } from '../../src/store/statuses.ts';
 
-/** Runs command lines against a database, in this process. */
+/** Runs command lines in this process, against this database unless another environment is given. */
 export function commandLine(databaseUrl: () => string, more: Partial<Shell> = {}) {
-  return async (line: string | string[]) => {
+  return async (line: string | string[], env: NodeJS.ProcessEnv = { WHORL_DATABASE_URL: databaseUrl() }) => {
     const out: string[] = [];
     const err: string[] = [];
     const shell: Shell = {
-      env: { WHORL_DATABASE_URL: databaseUrl() },
+      env,
       print: (text) => void out.push(text),
       complain: (text) => void err.push(text),
       ...more,

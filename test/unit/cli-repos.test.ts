@@ -1,12 +1,11 @@
-import { Command } from 'commander';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { addCommands, run } from '../../src/cli/index.ts';
 import { tidAt } from '../../src/forges/tangled/tid.ts';
 import { listingFailed } from '../../src/store/accounts.ts';
 import { addSources, takeLeases } from '../../src/store/leases.ts';
 import { applyAccount, applyChange, type Change, finishListing, type Held } from '../../src/store/records.ts';
 import { pinRepo } from '../../src/store/repos.ts';
 import { beSpindle } from '../../src/store/spindle.ts';
+import { commandLine } from '../support/cli.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
 
 const host = 'spindle.example';
@@ -30,18 +29,7 @@ beforeEach(async () => {
   held = taken;
 });
 
-/** Runs one command line against the test's database. */
-async function whorl(line: string) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const shell = {
-    env: { WHORL_DATABASE_URL: db.url },
-    print: (text: string) => void out.push(text),
-    complain: (text: string) => void err.push(text),
-  };
-  const code = await run(addCommands(new Command('whorl'), shell), line.split(' '), shell);
-  return { code, out: out.join('\n'), err: err.join('\n') };
-}
+const whorl = commandLine(() => db.url);
 const why = (name = 'site', on = knot) => whorl(`repos why ${on} ${alice}/${name}`);
 
 const be = async (): Promise<void> => {

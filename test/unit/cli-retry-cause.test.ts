@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { Command } from 'commander';
 import { afterEach, beforeAll, afterAll, describe, expect, test } from 'vitest';
-import { addCommands, run } from '../../src/cli/index.ts';
 import { shareOfPipelineId } from '../../src/pipeline/share.ts';
 import { publishStatuses } from '../../src/store/statuses.ts';
 import { openCommands, settleCommand } from '../../src/store/work.ts';
+import { commandLine } from '../support/cli.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
 import { addPipeline } from '../support/outbox.ts';
 
@@ -13,18 +12,7 @@ beforeAll(async () => void (db = await freshDatabase()));
 afterAll(() => db.drop());
 afterEach(async () => void (await db.sql`truncate commands, pipelines cascade`));
 
-async function whorl(line: string, ask?: (question: string) => Promise<string>) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const shell = {
-    env: { WHORL_DATABASE_URL: db.url },
-    print: (text: string) => void out.push(text),
-    complain: (text: string) => void err.push(text),
-    ask,
-  };
-  const code = await run(addCommands(new Command('whorl'), shell), line.split(' '), shell);
-  return { code, out: out.join('\n'), err: err.join('\n') };
-}
+const whorl = (line: string, ask?: (question: string) => Promise<string>) => commandLine(() => db.url, { ask })(line);
 
 /** A pipeline whose jobs wait, each for its cause. */
 async function parked(causes: Record<string, string>): Promise<string> {

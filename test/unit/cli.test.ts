@@ -2,10 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { Connection } from '@temporalio/client';
-import { Command } from 'commander';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { addCommands, run } from '../../src/cli/index.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { json, plain, table } from '../../src/cli/text.ts';
 import { postgresDir, startPostgres } from '../../src/embedded/postgres.ts';
 import { type PipelineId, pipelineId } from '../../src/pipeline/ids.ts';
@@ -17,22 +14,15 @@ import { insertPipeline } from '../../src/store/pipelines.ts';
 import { publishStatuses, resendStatuses, type StatusEntry } from '../../src/store/statuses.ts';
 import { openCommands, type OpenCommand, settleCommand } from '../../src/store/work.ts';
 import { parkedText } from '../../src/workflows/run.ts';
-import { emptyDatabase, freshDatabase } from '../support/database.ts';
+import { commandLine } from '../support/cli.ts';
+import { freshDatabase } from '../support/database.ts';
 
 type TestDatabase = Awaited<ReturnType<typeof freshDatabase>>;
 let db: TestDatabase;
 beforeAll(async () => void (db = await freshDatabase()));
 afterAll(() => db.drop());
 
-/** Runs one command line against the test's database, unless another environment is given. */
-async function whorl(line: string | string[], env: NodeJS.ProcessEnv = { WHORL_DATABASE_URL: db.url }) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const shell = { env, print: (text: string) => void out.push(text), complain: (text: string) => void err.push(text) };
-  const program = addCommands(new Command('whorl'), shell);
-  const code = await run(program, typeof line === 'string' ? line.split(' ') : line, shell);
-  return { code, out: out.join('\n'), err: err.join('\n') };
-}
+const whorl = commandLine(() => db.url);
 
 const did = 'did:plc:ewvi7nxzyoun6zhxrhs64oiz';
 
@@ -215,85 +205,6 @@ describe('the database', () => {
     const { code, err } = await whorl('repos list', { WHORL_DATABASE_URL: 'mysql://x', WHORL_DEV: 'perhaps' });
     expect(code).toBe(1);
     expect(err).toMatch(/^whorl: The configuration has 2 problems:\n +WHORL_DATABASE_URL .*\n.*\n +WHORL_DEV /);
-  });
-});
-
-describe('whorl migrate', () => {
-  let empty: TestDatabase;
-  beforeAll(async () => void (empty = await emptyDatabase()));
-  afterAll(() => empty.drop());
-
-  test('says what it applied and how long it took, and the second time that there was nothing to do', async () => {
-    const env = { WHORL_DATABASE_URL: empty.url };
-    const before = await whorl('migrate --check', env);
-    expect(before).toMatchObject({ code: 1, out: '', err: expect.stringContaining('run "whorl migrate"') });
-    const first = await whorl('migrate', env);
-    expect(first).toMatchObject({ code: 0, err: '' });
-    expect(first.out).toMatch(
-      /^applying migration 1 \(.*\)\n(.*\n)*Database: at schema \d+, applied \d+ migrations? \(\d+ ms\)\n/,
-    );
-    expect(first.out).toMatch(/\nTemporal: left out, because no TEMPORAL_ADDRESS is set/);
-    expect((await whorl('migrate', env)).out).toMatch(/^Database: at schema \d+, nothing to do \(\d+ ms\)\n/);
-    expect(await whorl('migrate --check', env)).toMatchObject({ code: 0, err: '' });
-  });
-
-  test('of an older release leaves a newer schema as it is', async () => {
-    const newer = await freshDatabase();
-    try {
-      await newer.sql`update schema_info set version = version + 1`;
-      const env = { WHORL_DATABASE_URL: newer.url };
-      expect((await whorl('migrate', env)).out).toContain('of a newer release; left as it is');
-      await newer.sql`update schema_info set compatible_from = version`;
-      expect(await whorl('repos list', env)).toMatchObject({
-        code: 1,
-        err: expect.stringContaining('upgrade this process'),
-      });
-    } finally {
-      await newer.drop();
-    }
-  });
-
-  test("makes Temporal's namespace and search attributes where they are missing, and finds them the next time", async () => {
-    const namespace = `cli-${randomUUID().slice(0, 8)}`;
-    const env = {
-      WHORL_DATABASE_URL: db.url,
-      TEMPORAL_ADDRESS: inject('temporalAddress'),
-      TEMPORAL_NAMESPACE: namespace,
-    };
-    const missing = await whorl('migrate --check', env);
-    expect(missing).toMatchObject({
-      code: 1,
-      err: expect.stringContaining('the namespace does not exist in Temporal'),
-    });
-
-    const connection = await Connection.connect({ address: env.TEMPORAL_ADDRESS });
-    try {
-      const done = await whorl('migrate --wait 30s', env);
-      expect(done).toMatchObject({ code: 0, err: '' });
-      const { config } = await connection.workflowService.describeNamespace({ namespace });
-      expect(String(config?.workflowExecutionRetentionTtl?.seconds)).toBe(`${72 * 3_600}`);
-      expect(done.out).toContain('added the search attributes Knot, Repo, Commit, Branch, Trigger, Parked');
-      const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
-      expect(customAttributes).toMatchObject({ Knot: 2, Parked: 7 });
-      for (const line of ['migrate', 'migrate --check']) {
-        expect(await whorl(line, env)).toMatchObject({
-          code: 0,
-          out: expect.stringContaining('search attributes are there'),
-        });
-      }
-    } finally {
-      await connection.close();
-    }
-  });
-
-  test('says so when Temporal does not answer, after the database was brought up', async () => {
-    const env = { WHORL_DATABASE_URL: db.url, TEMPORAL_ADDRESS: '127.0.0.1:1' };
-    const { code, out, err } = await whorl('migrate --wait 0s', env);
-    expect(code).toBe(1);
-    expect(out).toMatch(/^Database: at schema/);
-    expect(err).toMatch(
-      /^whorl: Temporal \(127.0.0.1:1, namespace default\) does not answer \([^\n]+check TEMPORAL_ADDRESS$/,
-    );
   });
 });
 
