@@ -5,9 +5,9 @@ import { isEnd } from '../pipeline/status.ts';
 import type { Rebuild } from './contract.ts';
 import type { CommandInput } from './messages.ts';
 import { attemptsWithin } from './park.ts';
-import { refresh } from './publisher.ts';
 import { attemptName, bound, hasEnded, type JobRun, observe, reasonOf, speak, takeOver, unconfirmed } from './run.ts';
-import { background, type Pipeline, targets } from './state.ts';
+import { background } from './background.ts';
+import { type Pipeline, targets } from './state.ts';
 
 /** Starts what a job needs next: a build for its present attempt, or the rest of a stop that was under way. */
 export function begin(p: Pipeline, run: JobRun): void {
@@ -79,7 +79,6 @@ function build(p: Pipeline, run: JobRun, attempt: number): void {
     } finally {
       if (run.creating === attempt) run.creating = null;
       p.scopes.delete(run.name);
-      refresh(p);
     }
   });
 }
@@ -131,7 +130,6 @@ function halt(p: Pipeline, run: JobRun): void {
     await carryOut();
     // Whoever runs the same build again in the CI can cancel it again.
     if (run.stopping === stopping) run.stopping = null;
-    refresh(p);
   });
 }
 
@@ -215,7 +213,6 @@ export function adopt(p: Pipeline, run: JobRun, rebuild: Rebuild): void {
     const overtaken = told !== undefined && isEnd(told.status) && !isEnd(adopted.seen.status);
     if (overtaken && patched('adopt-overtaken')) run.wantRead = true;
     else p.epoch = observe(run, adopted.seen, 'read', now(p));
-    refresh(p);
   });
 }
 

@@ -2,7 +2,8 @@ import { ActivityFailure, CancellationScope, condition, isCancellation, log } fr
 import { standing } from '../pipeline/job.ts';
 import type { BringInput } from './contract.ts';
 import { dueLog, longerPause } from './log-run.ts';
-import { background, type Pipeline } from './state.ts';
+import { background } from './background.ts';
+import type { Pipeline } from './state.ts';
 import { attemptName, hasEnded, type JobRun } from './run.ts';
 
 /** When a log that is wanted may be brought, if that is still to come; for the clock. */

@@ -8,9 +8,9 @@ import {
 } from '@temporalio/workflow';
 import { failureOf, failures } from '../pipeline/failures.ts';
 import { inMarkdown, summaryBytes } from '../pipeline/inert.ts';
-import { refresh } from './publisher.ts';
 import type { JobRun, Parked } from './run.ts';
 import type { Pipeline } from './state.ts';
+import { refresh } from './view.ts';
 
 const parkedAttribute = defineSearchAttributeKey('Parked', SearchAttributeType.KEYWORD_LIST);
 

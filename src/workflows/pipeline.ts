@@ -8,10 +8,11 @@ import { data, whole } from './command.ts';
 import { goOnWithLog } from './log-run.ts';
 import { logKeeper, watchLog } from './logs.ts';
 import * as messages from './messages.ts';
-import { publisher, refresh, viewOf } from './publisher.ts';
+import { publisher } from './publisher.ts';
 import { reader } from './reader.ts';
 import { hasEnded, type JobRun, newRun, observe, takeUp } from './run.ts';
 import { mustContinue, type Pipeline, requires, settled, targets } from './state.ts';
+import { refresh, viewOf } from './view.ts';
 
 /**
  * One trigger of a forge, from the first `pending` to the last status: creates a build for each job, folds what the CI

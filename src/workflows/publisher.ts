@@ -1,14 +1,9 @@
-import { condition, setCurrentDetails } from '@temporalio/workflow';
-import { details } from '../pipeline/details.ts';
+import { condition } from '@temporalio/workflow';
 import { inMarkdown, summaryBytes } from '../pipeline/inert.ts';
-import { currentBuild, standing } from '../pipeline/job.ts';
 import { isEnd } from '../pipeline/status.ts';
-import type { Wait } from '../pipeline/wait.ts';
-import { waitsOf } from '../pipeline/waits.ts';
-import { dueLog } from './log-run.ts';
-import type { PipelineView } from './messages.ts';
-import { hasEnded, keep, learnt, parkedText, showKey, toShow } from './run.ts';
+import { keep, learnt, showKey, toShow } from './run.ts';
 import { type Pipeline, unpublished } from './state.ts';
+import { refresh } from './view.ts';
 
 /** Publishes what changed, all jobs in one activity, one activity at a time. */
 export async function publisher(p: Pipeline): Promise<void> {
@@ -51,41 +46,3 @@ export async function publisher(p: Pipeline): Promise<void> {
 
 const summary = (statuses: { job: string; status: string }[]): string =>
   inMarkdown(statuses.map(({ job, status }) => `${job} ${status}`).join(', '), summaryBytes);
-
-export const viewOf = (p: Pipeline): PipelineView => ({
-  pipeline: p.id,
-  epoch: p.epoch,
-  jobs: p.runs.map((run) => {
-    const fact = standing(run.job);
-    const build = currentBuild(run.job);
-    return {
-      job: run.name,
-      ...fact,
-      ...(build === undefined ? {} : { build }),
-      ...(run.parked ? { parked: parkedText(run.parked) } : {}),
-      ...(run.note === null ? {} : { note: run.note }),
-      ...(run.step && !hasEnded(run) ? { step: `step ${run.step.name} ${run.step.state}` } : {}),
-    };
-  }),
-  waits: waiting(p),
-});
-
-/** What a person sees in the Temporal UI. Costs no history. */
-export function refresh(p: Pipeline): void {
-  const { jobs, waits } = viewOf(p);
-  const rows = jobs.map(({ job, attempt, status, build, error, parked, note, step }) => ({
-    job,
-    attempt,
-    status,
-    build: build ?? null,
-    why: parked ?? error ?? note ?? step ?? '',
-  }));
-  setCurrentDetails(details(p.id, rows, waits ?? []));
-}
-
-const waiting = (p: Pipeline): Wait[] =>
-  waitsOf({
-    ...p,
-    unpublished: unpublished(p).map(({ name }) => name),
-    unlogged: p.logs ? p.runs.filter(({ job, log }) => dueLog(job, log) !== undefined).map(({ name }) => name) : [],
-  });

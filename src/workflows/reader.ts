@@ -2,7 +2,7 @@ import { condition, isCancellation, log } from '@temporalio/workflow';
 import { standing } from '../pipeline/job.ts';
 import { isEnd } from '../pipeline/status.ts';
 import type { Observation } from '../pipeline/words.ts';
-import { refresh } from './publisher.ts';
+import { refresh } from './view.ts';
 import { hasEnded, type JobRun, observe, toRead } from './run.ts';
 import type { Pipeline } from './state.ts';
 

@@ -1,4 +1,4 @@
-import { ApplicationFailure, CancellationScope, type Trigger, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, type CancellationScope, type Trigger, workflowInfo } from '@temporalio/workflow';
 import type { Durations } from '../pipeline/durations.ts';
 import type { PipelineId } from '../pipeline/ids.ts';
 import type { ActivityCalls } from './activities.ts';
@@ -86,16 +86,4 @@ export function requires(
       ? `This pipeline has no job ${job}. It has: ${names}.`
       : `${job ?? 'Every job of this pipeline'} ${otherwise}.`;
   throw ApplicationFailure.nonRetryable(message, 'Refused');
-}
-
-/**
- * Work beside the loops, one of a name at a time: a command may have begun what opening again begins too. The workflow
- * does not end before it has, and a cancel of the workflow is for us to carry out.
- */
-export function background(p: Pipeline, name: string, work: () => Promise<unknown>): void {
-  if (p.underWay.has(name)) return;
-  p.underWay.add(name);
-  CancellationScope.nonCancellable(work).then(() => {
-    p.underWay.delete(name);
-  }, p.failure.reject);
 }

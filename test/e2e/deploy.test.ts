@@ -14,7 +14,7 @@ import { until } from '../support/until.ts';
 
 vi.setConfig({ testTimeout: 150_000 });
 
-const patchedToo: Edit = ['workflows/publisher.ts', 'import { condition, ', 'import { condition, patched, '];
+const patchedToo: Edit = ['workflows/publisher.ts', 'import { condition }', 'import { condition, patched }'];
 const publishes = 'await p.acts.publish.executeWithOptions(';
 
 /** A file with the bundle of the workflows after these edits. */

@@ -106,6 +106,23 @@ test('the details in the Temporal UI say the same: what each job waits for, sinc
   expect(after).toMatch(/\| late\.yml \| 1 \| cancelled \| — \| Cancelled by tester\. \|/);
 });
 
+test('one that has ended waits for nothing in the Temporal UI, also when its log came last', async () => {
+  const whorl = await spindle();
+  const pushed = whorl.push(files);
+  const { id } = await buildOf(whorl, pushed);
+  const held = whorl.ci.hold({ route: 'log' }, 'answer');
+  whorl.ci.finish(id, 'passed');
+  await pushed.shows('ci.yml', 'success');
+  await held.arrived;
+  await until('only the log is missing', async () => {
+    const waits = (await detailsOf(pushed)).match(/waits for .*?(?=[;.]|$)/gm);
+    return waits?.length === 1 && waits[0].includes('its log');
+  });
+  held.release();
+  await pushed.ended();
+  expect(await detailsOf(pushed)).not.toContain('waits for');
+});
+
 /** Each is told, and later than the one before. */
 function inOrder(told: { what: string; at: string }[], wanted: RegExp[]): void {
   expect(told.map(({ at }) => at)).toEqual(told.map(({ at }) => at).toSorted());
