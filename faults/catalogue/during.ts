@@ -6,11 +6,26 @@ export async function pause(world: World, ms: number): Promise<void> {
   await delay(ms, undefined, { signal: world.signal }).catch(() => {});
 }
 
-export interface Stretch {
+export interface Booking {
   fault: string;
   /** A process, a link or a service. */
   target: string;
   about: string;
+}
+
+/** Books what is done as one thing, also when it fails on the way. `act` says false when there was nothing to do it to. */
+export async function booked(world: World, booking: Booking, act: () => Promise<boolean | void>): Promise<number> {
+  const from = Date.now();
+  let done: boolean | void = true;
+  try {
+    done = await act();
+  } finally {
+    if (done !== false) world.disturbed({ ...booking, from, to: Date.now() });
+  }
+  return done === false ? 0 : 1;
+}
+
+export interface Stretch extends Booking {
   ms: number;
 }
 

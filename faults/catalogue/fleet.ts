@@ -1,20 +1,8 @@
-import type { Fault, World } from '../contract.ts';
+import type { Fault } from '../contract.ts';
 import { rolls } from '../random.ts';
-import { pause } from './during.ts';
+import { booked, pause } from './during.ts';
 
 const roles = ['ingest', 'worker', 'server'] as const;
-
-/** Books what it does as one thing, from before it begins. */
-async function booked(world: World, fault: string, target: string, about: string, act: () => Promise<boolean>) {
-  const from = Date.now();
-  let done = false;
-  try {
-    done = await act();
-  } finally {
-    if (done) world.disturbed({ fault, target, from, to: Date.now(), about });
-  }
-  return done ? 1 : 0;
-}
 
 /** What operators do to processes while everything goes on: they are told to stop, there are more of them, and others. */
 export const fleetFaults: readonly Fault[] = [
@@ -27,11 +15,15 @@ export const fleetFaults: readonly Fault[] = [
       const roll = rolls(dice);
       const member = roll.of(world.members);
       const ms = roll.whole(100, 3_000);
-      return booked(world, 'drain', member.name, `told to stop, started again after ${ms} ms`, async () => {
-        const ended = await member.drain(ms);
-        if (ended) await pause(world, ms);
-        return ended;
-      });
+      return booked(
+        world,
+        { fault: 'drain', target: member.name, about: `told to stop, started again after ${ms} ms` },
+        async () => {
+          const ended = await member.drain(ms);
+          if (ended) await pause(world, ms);
+          return ended;
+        },
+      );
     },
   },
   {
@@ -47,11 +39,14 @@ export const fleetFaults: readonly Fault[] = [
       const ms = roll.whole(4_000, 12_000);
       const last = how === 'kill' ? 'is killed' : 'is told to stop';
       const joined = await world.join(role);
-      return booked(world, 'replica', joined.name, `joined, and ${last} after ${ms} ms`, async () => {
-        await pause(world, ms);
-        await joined.leave(how);
-        return true;
-      });
+      return booked(
+        world,
+        { fault: 'replica', target: joined.name, about: `joined, and ${last} after ${ms} ms` },
+        async () => {
+          await pause(world, ms);
+          await joined.leave(how);
+        },
+      );
     },
   },
   {
@@ -69,7 +64,9 @@ export const fleetFaults: readonly Fault[] = [
       await world.migrate();
       for (const member of world.members.filter(({ alive }) => alive)) {
         if (world.signal.aborted) break;
-        replaced += await booked(world, 'upgrade', member.name, 'replaced', () => member.replace(to));
+        replaced += await booked(world, { fault: 'upgrade', target: member.name, about: 'replaced' }, () =>
+          member.replace(to),
+        );
       }
       return replaced;
     },
@@ -87,7 +84,7 @@ export const fleetFaults: readonly Fault[] = [
       const ms = roll.whole(3_000, 8_000);
       const dies = roll.chance(0.5);
       const about = `a backup of ${ms} ms before is put back${dies ? '; the restore dies, and is run again' : ''}`;
-      return booked(world, 'restore', 'postgres', about, async () => {
+      return booked(world, { fault: 'restore', target: 'postgres', about }, async () => {
         const restore = await world.backUp();
         await pause(world, ms);
         if (world.signal.aborted) return false;

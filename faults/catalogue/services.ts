@@ -1,21 +1,11 @@
-import type { Fault, World } from '../contract.ts';
+import type { Fault } from '../contract.ts';
 import { rolls } from '../random.ts';
 import { signalCalls, startCalls } from './calls.ts';
-import { during, pause } from './during.ts';
+import { booked, during, pause } from './during.ts';
 import { type Moment, patienceMs, waitAt } from './points.ts';
 
 /** Starting takes a while on a machine that has much to do, ms. */
 const startMs = 8_000;
-
-/** Something is done to a service, and is over when it resolves. */
-async function booked(world: World, fault: string, target: string, about: string, act: () => Promise<unknown>) {
-  const from = Date.now();
-  try {
-    await act();
-  } finally {
-    world.disturbed({ fault, target, from, to: Date.now(), about });
-  }
-}
 
 /** Temporal's deadline is 10 s (src/ingest/engine.ts): its answer, or the question, comes a little after that. */
 const late = (name: string, about: string, moment: Moment): Fault => ({
@@ -54,10 +44,11 @@ export const temporalFaults: readonly Fault[] = [
     lasts: () => startMs,
     async run(world, dice) {
       const ms = rolls(dice).whole(0, 500);
-      await booked(world, 'temporal-kill', 'temporal', `killed, started after ${ms} ms`, () =>
-        world.temporal.restart(ms),
+      return booked(
+        world,
+        { fault: 'temporal-kill', target: 'temporal', about: `killed, started after ${ms} ms` },
+        () => world.temporal.restart(ms),
       );
-      return 1;
     },
   },
   {
@@ -68,8 +59,9 @@ export const temporalFaults: readonly Fault[] = [
     heavy: true,
     lasts: (scale) => scale.temporalAway + startMs,
     async run(world, _dice, { temporalAway: ms }) {
-      await booked(world, 'temporal-away', 'temporal', `away for ${ms} ms`, () => world.temporal.restart(ms));
-      return 1;
+      return booked(world, { fault: 'temporal-away', target: 'temporal', about: `away for ${ms} ms` }, () =>
+        world.temporal.restart(ms),
+      );
     },
   },
   late('temporal-start-late', 'Temporal starts a workflow, and its answer comes too late.', startCalls),
@@ -87,8 +79,9 @@ export const postgresFaults: readonly Fault[] = [
     async run(world, dice) {
       const ms = rolls(dice).whole(200, 4_000);
       const about = `stopped, started after ${ms} ms`;
-      await booked(world, 'postgres-restart', 'postgres', about, () => world.postgres.restart('fast', ms));
-      return 1;
+      return booked(world, { fault: 'postgres-restart', target: 'postgres', about }, () =>
+        world.postgres.restart('fast', ms),
+      );
     },
   },
   {
@@ -101,8 +94,9 @@ export const postgresFaults: readonly Fault[] = [
     async run(world, dice) {
       const ms = rolls(dice).whole(0, 2_000);
       const about = `killed, started after ${ms} ms`;
-      await booked(world, 'postgres-crash', 'postgres', about, () => world.postgres.restart('immediate', ms));
-      return 1;
+      return booked(world, { fault: 'postgres-crash', target: 'postgres', about }, () =>
+        world.postgres.restart('immediate', ms),
+      );
     },
   },
   {
@@ -113,7 +107,7 @@ export const postgresFaults: readonly Fault[] = [
     lasts: () => 1_000,
     async run(world) {
       let ended = 0;
-      await booked(world, 'postgres-cut', 'postgres', 'connections ended', async () => {
+      await booked(world, { fault: 'postgres-cut', target: 'postgres', about: 'connections ended' }, async () => {
         ended = await world.postgres.terminate();
       });
       return ended;
