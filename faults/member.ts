@@ -90,7 +90,9 @@ export function supervise({ name, role, env, links, dir, onCrash, ...options }: 
       child = undefined;
       ended.resolve();
       if (stopping || resting) return;
-      const crashed = killedFor === undefined || (toldAt !== undefined && code !== 0 && !killed);
+      // Node was still reading its code: it ends as any process does.
+      const unbegun = toldAt !== undefined && signal === 'SIGTERM' && lastLines.length === 0;
+      const crashed = killedFor === undefined || (toldAt !== undefined && code !== 0 && !killed && !unbegun);
       const told = toldAt === undefined ? {} : { toldAt };
       if (crashed) onCrash({ process: name, startedAt, ...told, at: Date.now(), code, signal, lastLines });
       restart = setTimeout(start, killedFor ?? restartMs);

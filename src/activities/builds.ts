@@ -70,11 +70,12 @@ export function buildActivities({ sql, providers, log }: BuildDeps): BuildActivi
   const reconcile = async (key: AttemptInput, loaded: Loaded): Promise<Built | undefined> => {
     const { attempt, posts } = loaded;
     const provider = providerOf(attempt.spec.provider);
+    const unanswered = posts.filter(({ outcome }) => outcome === 'unknown');
+    const told = unanswered.length === 0 ? [] : await store.toldBuilds(sql, key, provider.name);
     const found = await provider.find(
-      { runKey: runKey(key.pipeline, key.job, key.attempt), spec: attempt.spec, posts },
+      { runKey: runKey(key.pipeline, key.job, key.attempt), spec: attempt.spec, posts, told },
       cancellationSignal(),
     );
-    const unanswered = posts.filter(({ outcome }) => outcome === 'unknown');
     let ours: Built | undefined;
     for (const built of found) {
       const row = posts.find((post) => post.ref?.id === built.ref.id) ?? unanswered.shift();

@@ -59,11 +59,19 @@ export async function recoverJob(deps: RecoverDeps, pipeline: PipelineId, lost: 
     note: known.state?.note ?? null,
   };
   const fact = standing(state.job);
-  // Our own word is nowhere else, so nobody would publish it.
-  if (fact.by === 'self' && isEnd(fact.status) && known.spec) {
-    const { attempt, epoch, status, error } = fact;
+  // Our own word, and an end that was heard before its build was known to be ours: the workflow takes both for published.
+  if (isEnd(fact.status) && known.spec) {
+    const { attempt, epoch, status, error, exitCode } = fact;
     await publishStatuses(sql, pipeline, [
-      { job, attempt, epoch, status, state, ...(error === undefined ? {} : { error }) },
+      {
+        job,
+        attempt,
+        epoch,
+        status,
+        state,
+        ...(error === undefined ? {} : { error }),
+        ...(exitCode === undefined ? {} : { exitCode }),
+      },
     ]);
   }
   await jobRecovered(sql, key, { state, restore });

@@ -49,6 +49,8 @@ export interface FindRequest {
   spec: BuildSpec;
   /** The POSTs made so far for this run key. */
   posts: { nonce: string; postedAt: Date }[];
+  /** Builds that webhooks named as this job's: looked at one by one, since a list may lag. No proof that they are ours. */
+  told?: BuildRef[];
 }
 
 export interface TraceRequest {

@@ -134,6 +134,18 @@ export async function openFirstPost(
   return row;
 }
 
+/** The latest builds that webhooks named as this job's: a few, since anybody in the organisation may name some. */
+export async function toldBuilds(sql: Sql, { pipeline, job }: AttemptKey, provider: string): Promise<BuildRef[]> {
+  const rows = await sql<{ ref: BuildRef }[]>`
+    select ref from (
+      select distinct on (build) id, ref from deliveries
+      where (knot, rkey) = (select knot, rkey from pipelines where id = ${pipeline})
+        and provider = ${provider} and job = ${job} and ref is not null and rebuilt_from is null
+      order by build, id
+    ) as told order by id desc limit 5`;
+  return rows.map(({ ref }) => ref);
+}
+
 /** The CI said no: this POST has made nothing. */
 export async function refusePost(sql: Sql, id: bigint): Promise<void> {
   await sql`update builds set outcome = 'refused' where id = ${id} and outcome = 'unknown'`;

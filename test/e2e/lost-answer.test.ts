@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { answer, loseAnswer, rateLimited, refuse } from '../../sim/buildkite/index.ts';
+import { answer, lose, loseAnswer, rateLimited, refuse } from '../../sim/buildkite/index.ts';
 import { notices } from '../../src/workflows/messages.ts';
 import {
   boundTo,
@@ -108,8 +108,21 @@ describe('while the lists of the CI lag', () => {
   const lagging = (looks: number[], sweeps: number[]) =>
     spindle({ buildkite: { indexLag: 'manual' }, durations: { looks, sweeps } });
 
+  test('a build that a webhook told of is found all the same, and no other is made', async () => {
+    const whorl = await lagging([100, 100], [100]);
+    whorl.ci.onRequest({ route: 'create' }, loseAnswer());
+    const pushed = whorl.push(files);
+    const { id } = await theBuild(whorl, pushed);
+    expect(await boundTo(whorl, pushed)).toBe(id);
+    whorl.ci.finish(id, 'passed');
+    await pushed.shows('ci.yml', 'success');
+    await pushed.ended();
+    expect(postsOf(whorl, pushed)).toHaveLength(1);
+  });
+
   test('a build whose answer was lost is searched for again, and no other is made', async () => {
     const whorl = await lagging([100, 20_000], [100]);
+    whorl.ci.onWebhook({ where: ({ event }) => event === 'build.scheduled' }, lose(), 'always');
     whorl.ci.onRequest({ route: 'create' }, loseAnswer());
     const pushed = whorl.push(files);
     const { id } = await theBuild(whorl, pushed);
@@ -130,12 +143,15 @@ describe('while the lists of the CI lag', () => {
     { what: 'that has failed already is left alone', ended: true },
   ])('a build that surfaces after another was made $what, and the other one counts', async ({ ended }) => {
     const whorl = await lagging([100, 100], [200, 3_000]);
+    let silent = true;
+    whorl.ci.onWebhook({ where: () => silent }, lose(), 'always');
     whorl.ci.onRequest({ route: 'create' }, loseAnswer());
     const pushed = whorl.push(files);
     const first = await theBuild(whorl, pushed);
     whorl.ci.advance(first.id, 'running');
     const bound = await boundTo(whorl, pushed);
     expect(bound).not.toBe(first.id);
+    silent = false;
     if (ended) whorl.ci.finish(first.id, 'failed');
     whorl.ci.reindex();
     if (!ended) {

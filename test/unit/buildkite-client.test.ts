@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -12,7 +13,7 @@ import {
 } from '../../sim/buildkite/index.ts';
 import { buildkite, type BuildkiteOptions } from '../../src/providers/buildkite/client.ts';
 import { planBuildkite } from '../../src/providers/buildkite/plan.ts';
-import type { Built, CreateRequest, Limiter, Priority } from '../../src/providers/provider.ts';
+import type { BuildRef, Built, CreateRequest, Limiter, Priority } from '../../src/providers/provider.ts';
 import { freeLimiter, requestFor } from '../conformance/provider.ts';
 
 let sim: BuildkiteSim;
@@ -37,9 +38,9 @@ const request = (options: Record<string, unknown> = {}): CreateRequest =>
 
 const find =
   (provider = client()) =>
-  (made: CreateRequest) =>
+  (made: CreateRequest, told: BuildRef[] = []) =>
     provider.find(
-      { runKey: made.runKey, spec: made.spec, posts: [{ nonce: made.nonce, postedAt: made.postedAt }] },
+      { runKey: made.runKey, spec: made.spec, posts: [{ nonce: made.nonce, postedAt: made.postedAt }], told },
       never(),
     );
 
@@ -268,6 +269,27 @@ describe('find', () => {
     expect(await find()(made)).toEqual([]);
     sim.reindex();
     expect(ids(await find()(made))).toEqual([ref.id]);
+  });
+
+  test('finds a build that no list knows yet when somebody told of it, and believes nobody that it is ours', async () => {
+    sim.setIndexLag('manual');
+    const provider = client();
+    const made = request();
+    const { ref } = await provider.create(made, never());
+    const { metaData, commit, branch } = sim.build(ref.id);
+    const theirs = sim.create('acme', 'app', { commit, branch, metaData });
+    const elsewhere = sim.create('acme', 'other', { commit, branch, metaData, source: 'api', creator: sim.user });
+    const refTo = ({ id, number, pipeline }: { id: string; number: number; pipeline: string }) => ({
+      ...ref,
+      id,
+      number,
+      data: { org: 'acme', pipeline },
+    });
+    const told = [refTo(theirs), refTo(elsewhere), { ...ref, id: randomUUID(), number: 999_999 }];
+    expect(ids(await find(provider)(made, told))).toEqual([]);
+    expect(ids(await find(provider)(made, [...told, ref]))).toEqual([ref.id]);
+    sim.reindex();
+    expect(ids(await find(provider)(made, [...told, ref]))).toEqual([ref.id]);
   });
 
   test('finds a build by commit and time when a job has changed our key', async () => {

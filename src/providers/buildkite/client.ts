@@ -4,7 +4,7 @@ import { ProviderError } from '../errors.ts';
 import type { BuildRef, Limiter, Provider } from '../provider.ts';
 import { readHealth, readIdentity } from './account.ts';
 import { checkAllowed } from './allow.ts';
-import { builtOf, createBody, goneOf, refOf } from './builds.ts';
+import { addressOf, builtOf, createBody, goneOf, refOf } from './builds.ts';
 import { parseJson } from './answers.ts';
 import { createHttp, isRefusal, type Refusal } from './http.ts';
 import { openLog, readLog } from './logs.ts';
@@ -92,7 +92,12 @@ export function buildkite(options: BuildkiteOptions): Provider {
 
     async find(request, signal) {
       const target = targetOf(request.spec.target);
-      const found = await findBuilds(http, request, target, () => identity(signal), signal);
+      const told: BuildkiteBuild[] = [];
+      for (const ref of request.told ?? []) {
+        const build = isAt(ref, target) ? await getBuild(http, ref, 'create', signal) : undefined;
+        if (build) told.push(build);
+      }
+      const found = await findBuilds(http, { ...request, told }, target, () => identity(signal), signal);
       return found.map((build) => {
         const ref = refOf(build, target);
         return builtOf(build, ref) ?? { ref, seen: { build: build.id, status: 'pending', at: 0 } };
@@ -157,6 +162,12 @@ function targetOf(value: unknown): BuildkiteTarget {
   const target = parseTarget(value);
   if (!target) throw new ProviderError('Internal', 'the stored target is not one of Buildkite; plan the trigger again');
   return target;
+}
+
+/** Whether a build is one of the pipeline that a job asks for. */
+function isAt(ref: BuildRef, target: BuildkiteTarget): boolean {
+  const { org, pipeline } = addressOf(ref);
+  return org === target.org && pipeline === target.pipeline;
 }
 
 const nameOf = (ref: BuildRef): string => (ref.number === null ? ref.id : `#${ref.number}`);

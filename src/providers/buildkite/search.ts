@@ -64,11 +64,12 @@ const marginMs = 10 * 60_000;
 
 /**
  * The builds that our POSTs made, oldest first. By our key first; then by commit and time, in case a job has changed the
- * key or the filter does not know it yet. What counts is judged here, never by the filter.
+ * key or the filter does not know it yet; and among those that were told of and looked at, which no list may know yet.
+ * What counts is judged here, never by the filter.
  */
 export async function findBuilds(
   http: Http,
-  { runKey, spec, posts }: FindRequest,
+  { runKey, spec, posts, told }: Omit<FindRequest, 'told'> & { told: BuildkiteBuild[] },
   target: BuildkiteTarget,
   identity: () => Promise<Identity>,
   signal: AbortSignal,
@@ -87,11 +88,12 @@ export async function findBuilds(
     { 'meta_data[whorl_run]': runTag(runKey) },
     { created_from: new Date(first - marginMs).toISOString(), ...(isFullHash(commit) ? { commit } : {}) },
   ];
+  const surely = told.filter(candidate);
   for (const [n, query] of filters.entries()) {
     const key = `find/${runTag(runKey)}/${n}`;
-    const found: BuildkiteBuild[] = [];
+    const found = [...surely];
     for await (const build of listBuilds(http, { org, pipeline, query, key, priority: 'create', signal })) {
-      if (candidate(build)) found.push(build);
+      if (candidate(build) && !surely.some(({ id }) => id === build.id)) found.push(build);
     }
     if (found.length === 0) continue;
     const us = await identity();
