@@ -152,6 +152,8 @@ test.concurrent('no YAML, no secret and no line of a log is in a history', async
   await pushed.shows('ci.yml', 'running');
   whorl.ci.finish(id, 'failed', { jobs: { build: { state: 'failed', exitStatus: 2, log: logText } } });
   await endsRight(whorl, pushed, 'failed', 'ci.yml');
+  // The failure of a create is in the history with the attempt that came after it.
+  await pushed.ended();
 
   expect(webhookOf(whorl, id, 'build.finished').body).toContain(ciSecret);
   const text = textOf(await historyOf(pushed));
