@@ -83,7 +83,7 @@ test(
     let [lives, cut] = [0, 0];
     for (let life = 1; life <= 5; life++) {
       const before = pds.requests().length;
-      const settings = { pace: { perSecond: 20 } };
+      const settings = { pace: { perSecond: 10 } };
       const { child } = startListerProcess(db.url, options({ ttlMs: 600, settings }));
       const over = once(child, 'exit');
       const enough = life + Math.floor(Math.random() * life);

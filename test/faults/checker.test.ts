@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { PendingQuery as Query, Row } from 'postgres';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { loseAnswer } from '../../sim/buildkite/index.ts';
+import { lose, loseAnswer } from '../../sim/buildkite/index.ts';
 import { summarise } from '../../faults/check/index.ts';
 import type { Sources } from '../../faults/collect/gather.ts';
 import { packEntries } from '../../src/store/log-chunks.ts';
@@ -99,6 +99,7 @@ async function smallDay(seen: Witness) {
   ci.setIndexLag('manual');
   const sha = newSha();
   ci.onRequest(createOf(sha), loseAnswer());
+  ci.onWebhook({ where: ({ event }) => event === 'build.scheduled' }, lose());
   const doubled = push({ 'ci.yml': build }, true, { newSha: sha });
   const extra = await buildOf(whorl, doubled);
   const second = await buildOf(whorl, doubled, 'ci.yml', 2);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { expect } from 'vitest';
-import { answer, loseAnswer, rateLimited } from '../../sim/buildkite/index.ts';
+import { answer, lose, loseAnswer, rateLimited } from '../../sim/buildkite/index.ts';
 import { byHand, createOf, newSha, send, webhookOf } from './ci.ts';
 import { buildOf, failingActivity, isBound } from './pipelines.ts';
 import { buildkiteFile, type Pushed, type Spindle, type SpindleOptions } from './spindle.ts';
@@ -157,6 +157,7 @@ export const situations: Situation[] = [
     what: 'the answer of a create was lost, and it is searched for',
     own: { buildkite: { indexLag: 'manual' }, durations: { looks: [100, 600_000] } },
     plant: async (whorl) => {
+      whorl.ci.onWebhook({}, lose(), 'always');
       const pushed = pushMeets(whorl, loseAnswer());
       await until('a search in vain', async () => (await whorl.sql`select from builds where looks > 0`).length > 0);
       await failingActivity(pushed, 'create:ci.yml');

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { answer, loseAnswer } from '../../../sim/buildkite/index.ts';
+import { answer, lose, loseAnswer } from '../../../sim/buildkite/index.ts';
 import type { Role } from '../../../src/roles/role.ts';
 import { boundTo, byHand, digested, send, webhookOf } from '../ci.ts';
 import { failingActivity, isParked } from '../pipelines.ts';
@@ -196,7 +196,11 @@ export const askedShapes: readonly Shape[] = [
   {
     name: 'lost-answer',
     options: { buildkite: { indexLag: 'manual' }, durations: { looks: [100, 100], sweeps: [200, 2_000] } },
-    prepare: ({ ci }) => ci.onRequest({ route: 'create' }, loseAnswer()),
+    prepare({ ci }) {
+      ci.onRequest({ route: 'create' }, loseAnswer());
+      // Else the build that it tells of would be looked at.
+      ci.onWebhook({}, lose());
+    },
     async live(whorl, pushed) {
       const first = await built(whorl, pushed);
       const bound = await boundTo(whorl, pushed);
