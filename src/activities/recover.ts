@@ -1,14 +1,12 @@
 import { cancellationSignal } from '@temporalio/activity';
 import type { Logger } from 'pino';
 import { type PipelineId, type RunKey, runKey } from '../pipeline/ids.ts';
-import { standing } from '../pipeline/job.ts';
 import { isEnd } from '../pipeline/status.ts';
 import { placeBuilds, recalled } from '../pipeline/traced.ts';
 import type { Provider, Traced } from '../providers/provider.ts';
 import type { Sql } from '../store/db.ts';
 import { extraCancelled } from '../store/builds.ts';
 import { type LostJob, lostJobs } from '../store/restore.ts';
-import { publishStatuses } from '../store/statuses.ts';
 import { bindTraced, jobRecovered, type KnownAttempt, knownJob } from '../store/traced.ts';
 
 export interface RecoverDeps {
@@ -58,22 +56,6 @@ export async function recoverJob(deps: RecoverDeps, pipeline: PipelineId, lost: 
     attempts: Math.max(known.state?.attempts ?? 1, ...attempts.map(({ attempt }) => attempt)),
     note: known.state?.note ?? null,
   };
-  const fact = standing(state.job);
-  // Our own word, and an end that was heard before its build was known to be ours: the workflow takes both for published.
-  if (isEnd(fact.status) && known.spec) {
-    const { attempt, epoch, status, error, exitCode } = fact;
-    await publishStatuses(sql, pipeline, [
-      {
-        job,
-        attempt,
-        epoch,
-        status,
-        state,
-        ...(error === undefined ? {} : { error }),
-        ...(exitCode === undefined ? {} : { exitCode }),
-      },
-    ]);
-  }
   await jobRecovered(sql, key, { state, restore });
   log.info({ pipeline, job, builds: bound.map(({ build }) => build) }, 'a job was found again after a restore');
 }

@@ -8,11 +8,11 @@ import { isEnd } from '../pipeline/status.ts';
 import { ProviderError } from '../providers/errors.ts';
 import { isUnavailable } from '../store/db.ts';
 import { completeLog, openLog } from '../store/logs.ts';
-import { claimEpoch, loadPipeline, nextEpoch } from '../store/pipelines.ts';
+import { claimEpoch, type JobRow, loadPipeline, nextEpoch } from '../store/pipelines.ts';
 import { restoredLogs } from '../store/restore.ts';
 import { publishStatuses, resendStatuses } from '../store/statuses.ts';
 import { isTracing, recordSpan, traceNow } from '../tracing/index.ts';
-import type { Activities, Kept, StatusInput } from '../workflows/contract.ts';
+import type { Activities, Kept, Shown, StatusInput } from '../workflows/contract.ts';
 import { sayOnce } from './log-step.ts';
 import type { Mask } from './mask.ts';
 import { recoverPipeline, type RecoverDeps } from './recover.ts';
@@ -84,7 +84,11 @@ export function statusActivities({
       if (!(await claimEpoch(sql, pipeline, open, token))) return { claimed: false };
       await recoverPipeline({ sql, log, providers }, pipeline).catch(unlessHopeless(log, pipeline));
       const row = await loadPipeline(sql, pipeline);
-      const kept = (row?.jobs ?? []).map(({ name, state }) => ({ name, kept: state as Kept | null }));
+      const kept = (row?.jobs ?? []).map((job) => ({
+        name: job.name,
+        kept: job.state as Kept | null,
+        shown: shownOf(job),
+      }));
       const logs = await restoredLogs(sql, pipeline);
       if (!logs) return { claimed: true, epoch: open, jobs: kept };
       await explainAgain(pipeline, kept);
@@ -105,6 +109,15 @@ const unlessHopeless =
       return log.warn({ pipeline, err: error }, 'builds from before the restore cannot be looked for');
     if (failures[error.failure] === 'retry') throw error;
     throw new ProviderError('Transient', error.message, { cause: error });
+  };
+
+const shownOf = ({ attempt, epoch, status, error, exitCode }: JobRow): Shown | null =>
+  status && {
+    attempt,
+    epoch,
+    status,
+    ...(error === null ? {} : { error }),
+    ...(exitCode === null ? {} : { exitCode }),
   };
 
 /** As parts of the activity that published them. */

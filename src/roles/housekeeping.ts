@@ -38,7 +38,9 @@ export async function keepSchedule(house: HouseSchedule, signal: AbortSignal): P
 async function put({ client, taskQueue, every = 600_000 }: HouseSchedule): Promise<void> {
   const wanted = options(taskQueue, every);
   try {
-    await client.schedule.create(wanted);
+    const schedule = await client.schedule.create(wanted);
+    // As the schedule itself starts them: a first run that it does not count would not keep it from the next.
+    await schedule.trigger(ScheduleOverlapPolicy.SKIP);
   } catch (error) {
     if (!(error instanceof ScheduleAlreadyRunning)) throw error;
     const { action, policies, spec } = wanted;
@@ -62,7 +64,6 @@ const options = (taskQueue: string, every: number) =>
     },
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1m' },
     state: {
-      triggerImmediately: true,
       note: 'Made by Whorl. It may be paused; other changes are undone at the next start.',
     },
   }) satisfies ScheduleOptions;

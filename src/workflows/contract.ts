@@ -2,7 +2,7 @@ import type { PipelineId } from '../pipeline/ids.ts';
 import type { Job } from '../pipeline/job.ts';
 import type { Status } from '../pipeline/status.ts';
 import type { BuildRef } from '../providers/provider.ts';
-import type { Observation } from '../pipeline/words.ts';
+import type { Fact, Observation } from '../pipeline/words.ts';
 
 /** What the workflow asks of activities. `src/activities` implements it; nothing but types crosses here. */
 export interface Activities {
@@ -136,11 +136,16 @@ export interface ReopenInput {
   fresh?: boolean;
 }
 
+/** What the forge was told of a job. */
+export type Shown = Pick<Fact, 'attempt' | 'epoch' | 'status' | 'error' | 'exitCode'>;
+
 export type Reopened = { claimed: false } | { claimed: true; epoch: number; jobs: ReopenedJob[] };
 
 export interface ReopenedJob {
   name: string;
   kept: Kept | null;
+  /** The status that was published last; null when there was none. Absent in what older releases answered. */
+  shown?: Shown | null;
   /** After a restore: the logs that are really here, by attempt, with the epoch up to which they are whole. */
   brought?: Record<number, number>;
 }

@@ -155,9 +155,9 @@ async function resume(p: Pipeline): Promise<boolean> {
     found = await p.acts.reopen({ pipeline: p.id, epoch: p.epoch, token, fresh: true });
   if (!found.claimed) return false;
   p.epoch = Math.max(p.epoch, found.epoch);
-  for (const { name, kept, brought } of found.jobs) {
+  for (const { name, kept, shown, brought } of found.jobs) {
     const run = p.runs.find((candidate) => candidate.name === name);
-    if (run && kept) takeUp(run, kept);
+    if (run && kept) takeUp(run, kept, shown);
     if (run && brought) run.log.brought = brought;
     if (run) adoptEarly(p, run);
   }

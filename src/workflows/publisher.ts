@@ -33,7 +33,10 @@ export async function publisher(p: Pipeline): Promise<void> {
       },
       [{ pipeline: p.id, statuses, ...(resend ? { resend } : {}) }],
     );
-    for (const { run, key } of changed) run.shown = key;
+    for (const { run, key } of changed) {
+      run.shown = key;
+      delete run.told;
+    }
     p.firstShown ??= Date.now();
     if (resend) {
       p.resent = true;

@@ -44,6 +44,9 @@ function hearAnswer(p: Pipeline, run: JobRun, seen: Observation, overtaken: bool
     return;
   }
   p.epoch = observe(run, seen, 'read', { epoch: p.epoch, now: Date.now(), unsure: 0 });
+  if (run.told === undefined) return;
+  run.shown = run.told;
+  delete run.told;
 }
 
 /**

@@ -14,7 +14,7 @@ import {
 import { isNews } from '../pipeline/news.ts';
 import { isEnd, type Status } from '../pipeline/status.ts';
 import type { Fact, Observation } from '../pipeline/words.ts';
-import type { Kept, Rebuild } from './contract.ts';
+import type { Kept, Rebuild, Shown } from './contract.ts';
 import { type LogRun, newLog } from './log-run.ts';
 import type { JobInput } from './messages.ts';
 
@@ -37,6 +37,8 @@ export interface JobRun {
   attempts: number;
   /** Key of the status that was published last. */
   shown: string | null;
+  /** Key of the status that the database has, while one that differs waits until the CI was asked. */
+  told?: string | null;
   /** The attempt whose build is being created. */
   creating: number | null;
   /** Command that asked for the attempt being created. */
@@ -99,13 +101,22 @@ export function newRun(input: JobInput, now: number, quiet: number): JobRun {
   return run;
 }
 
-/** Adds what an earlier run left; what it published is not published again. */
-export function takeUp(run: JobRun, kept: Kept): void {
+/**
+ * Adds what an earlier run left. What was published is not published again; when `shown` is absent, that is all that is
+ * kept. Readers may have heard more than a restored database knows, so only an end is said before the CI was asked.
+ */
+export function takeUp(run: JobRun, kept: Kept, shown?: Shown | null): void {
   run.job = merge(run.job, kept.job);
   run.attempts = Math.max(run.attempts, kept.attempts);
   run.note ??= kept.note;
   run.log = { ...run.log, brought: { ...newLog(kept.job).brought, ...run.log.brought } };
-  run.shown ??= showKey(standing(kept.job), kept.note);
+  const fact = standing(kept.job);
+  const told = shown && showKey(shown, kept.note);
+  if (told !== undefined && isEnd(fact.status)) run.shown ??= told;
+  else {
+    run.shown ??= showKey(fact, kept.note);
+    if (told !== undefined) run.told = told;
+  }
 }
 
 export const keep = ({ job, attempts, note }: JobRun): Kept => ({ job, attempts, note });
@@ -117,7 +128,7 @@ export function toShow(run: JobRun): Fact {
 }
 
 /** Tells whether something is to be published: what the forge is told, and what is kept with it for people. */
-export const showKey = (fact: Fact, note: string | null): string =>
+export const showKey = (fact: Shown, note: string | null): string =>
   JSON.stringify([fact.attempt, fact.epoch, fact.status, fact.error ?? null, fact.exitCode ?? null, note]);
 
 export const parkedText = ({ step, message }: Parked): string => `Waiting for the operator (${step}): ${message}`;

@@ -1,5 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ScheduleHandle, type WorkflowHandle, WorkflowFailedError } from '@temporalio/client';
+import {
+  type ScheduleHandle,
+  ScheduleOverlapPolicy,
+  type WorkflowHandle,
+  WorkflowFailedError,
+} from '@temporalio/client';
 import { expect, onTestFinished, test, type TestContext, vi } from 'vitest';
 import { houseName, keepSchedule } from '../../src/roles/housekeeping.ts';
 import { temporalOn } from '../../src/temporal/where.ts';
@@ -151,12 +156,16 @@ test('a worker that is killed in the middle leaves the rest to another', async (
   const first = await all.start('worker');
   await until('the first batch is gone', async () => (await rows()) === 700, 30_000);
   first.signal('SIGKILL');
+  onTestFinished(() => schedule.delete());
   await first.exited();
+  // The next one waits for this one, the first included.
+  await schedule.trigger(ScheduleOverlapPolicy.SKIP);
+  await until('one was skipped', async () => (await schedule.describe()).info.numActionsSkippedOverlap > 0);
+  expect((await schedule.describe()).info).toMatchObject({ numActionsTaken: 1, runningActions: [expect.anything()] });
   killed.resolve();
   await locked;
 
   await all.start('worker');
-  onTestFinished(() => schedule.delete());
   const run = await runOf({ whorl: all.whorl, schedule }, 1);
   // Temporal takes a worker that has said nothing for a minute for lost.
   expect(await run.result()).toMatchObject({ quarantine: { removed: expect.any(Number) }, sources: { removed: 0 } });

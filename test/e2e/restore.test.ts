@@ -303,6 +303,28 @@ test('an end that was heard before its build was known to be ours is published a
   expect(await sql`select from statuses where pipeline = ${pushed.id} and status = 'success'`).toHaveLength(1);
 });
 
+test('a build that ran before it was known to be ours is shown as running after the restore', async (context) => {
+  const { whorl, begin, end } = await mortal(context);
+  const { sql } = whorl;
+  const pushed = whorl.push(oneFile);
+  const id = await toRunning(whorl, pushed);
+  await end();
+  // As it stood when its create had no answer yet, and the webhook that told of its beginning had come.
+  await sql`update attempts set build = null, bound_at = null where pipeline = ${pushed.id}`;
+  await sql`update builds set outcome = 'unknown', build = null, number = null, url = null, data = null where pipeline = ${pushed.id}`;
+  await sql`update jobs set status = 'pending', rank = 0, state = jsonb_set(state, '{job,bound}', '{}') where pipeline = ${pushed.id}`;
+  await sql`delete from statuses where pipeline = ${pushed.id} and rank > 0`;
+  const backup = await backUp(sql);
+
+  await disaster(whorl, backup);
+  await begin();
+  await says(whorl, pushed, 'running');
+  whorl.ci.finish(id, 'passed');
+  await says(whorl, pushed, 'success');
+  expect((await stored(whorl, pushed)).builds).toEqual([id]);
+  expect(await sql`select from statuses where pipeline = ${pushed.id} and status = 'running'`).toHaveLength(1);
+});
+
 test('a restore that dies anywhere is run again, and no role starts before its end', async (context) => {
   const { whorl, begin, end } = await mortal(context);
   const running = whorl.push(oneFile);

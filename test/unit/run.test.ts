@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { standing } from '../../src/pipeline/job.ts';
 import type { Observation } from '../../src/pipeline/words.ts';
+import type { Shown } from '../../src/workflows/contract.ts';
 import {
   bound,
   newRun,
   observe,
   settleHeld,
   takeOver,
+  showKey,
   takeUp,
   keep,
   toShow,
@@ -125,4 +127,23 @@ test('what was published is not published again by the next opening', () => {
   takeUp(again, keep(first));
   expect(again.shown).toBe(shown);
   expect(shown).toContain('success');
+});
+
+test('an end that is kept and was never shown is shown by the next opening; what goes on waits until the CI was asked', () => {
+  const first = newRun({ name: 'ci.yml' }, 0, 1_000);
+  bound(first, 1, 'b1');
+  observe(first, { build: 'b1', status: 'running', at: 0 }, 'read', at(0));
+  const shown = { attempt: 1, epoch: 0, status: 'pending' } as const;
+  const isNews = (told: Shown | null): boolean => {
+    const again = newRun({ name: 'ci.yml' }, 9_000, 1_000);
+    takeUp(again, keep(first), told);
+    return again.shown !== showKey(toShow(again), again.note);
+  };
+  expect(isNews(null)).toBe(false);
+  expect(isNews(shown)).toBe(false);
+
+  observe(first, { build: 'b1', status: 'success', at: 1_000 }, 'read', at(0));
+  expect(isNews(null)).toBe(true);
+  expect(isNews(shown)).toBe(true);
+  expect(isNews({ ...shown, status: 'success' })).toBe(false);
 });
