@@ -16,7 +16,7 @@ export interface ClientErrorDetails {
   status?: number | undefined;
   /** `error` of an XRPC error body, such as `RepoNotFound` */
   xrpcError?: string | undefined;
-  /** not to be asked again before this time */
+  /** not to be asked again before this time, by `steadyNow` */
   retryAt?: Date | undefined;
   cause?: unknown;
 }

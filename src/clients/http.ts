@@ -4,6 +4,7 @@ import { type Guard, RefusedAddress } from './guard.ts';
 import { retryAt } from './retry-at.ts';
 import { secondsSince } from '../metrics/bounded.ts';
 import { networkRequests } from '../metrics/index.ts';
+import { steadyNow } from '../steady.ts';
 import { version } from '../version.ts';
 
 export interface JsonHttp {
@@ -125,7 +126,7 @@ async function statusError(url: URL, answer: Dispatcher.ResponseData): Promise<C
   return new ClientError('status', `${url.host} answered ${status}${said ? ` (${said})` : ''}`, {
     status,
     xrpcError: error,
-    retryAt: retryAt(status, (name) => header(answer, name), Date.now()),
+    retryAt: retryAt(status, (name) => header(answer, name), steadyNow()),
   });
 }
 

@@ -1,8 +1,10 @@
+import { steadyNow } from '../steady.ts';
 import { ClientError } from './error.ts';
 
 /**
  * Keeps calls to any one host slow, and lets a host rest that is in trouble: while it rests, calls to it fail at once,
- * with the time at which it may be asked again, so that nobody waits for it in vain.
+ * with the time at which it may be asked again, so that nobody waits for it in vain. One that was in trouble and has
+ * not been asked for as long as it would rest at most begins anew, since strangers may name as many hosts as they like.
  */
 export interface Pace {
   /**
@@ -30,7 +32,7 @@ interface Host {
   taken: number;
   waiting: { go(): void; fail(error: unknown): void }[];
   failures: number;
-  /** ms since 1970 */
+  /** ms since 1970, by `steadyNow` */
   restsUntil: number;
   trouble: ClientError | undefined;
 }
@@ -38,10 +40,19 @@ interface Host {
 export function hostPace(settings: Partial<PaceSettings> = {}): Pace {
   const { perSecond, restMinMs, restMaxMs } = { ...paceDefaults, ...settings };
   const hosts = new Map<string, Host>();
+  let sweptAt = steadyNow();
+
+  const sweep = (): void => {
+    const now = steadyNow();
+    if (now - sweptAt < restMaxMs) return;
+    sweptAt = now;
+    for (const [name, host] of hosts) if (host.taken === 0 && host.restsUntil + restMaxMs <= now) hosts.delete(name);
+  };
 
   const hostOf = (name: string): Host => {
     let host = hosts.get(name);
     if (!host) {
+      sweep();
       host = { taken: 0, waiting: [], failures: 0, restsUntil: 0, trouble: undefined };
       hosts.set(name, host);
     }
@@ -80,11 +91,11 @@ export function hostPace(settings: Partial<PaceSettings> = {}): Pace {
   };
 
   const forgetIdle = (name: string, host: Host): void => {
-    if (host.taken === 0 && host.failures === 0 && host.restsUntil <= Date.now()) hosts.delete(name);
+    if (host.taken === 0 && host.failures === 0 && host.restsUntil <= steadyNow()) hosts.delete(name);
   };
 
   const rest = (host: Host, trouble: ClientError): void => {
-    const now = Date.now();
+    const now = steadyNow();
     // calls that were under way together are one failure
     if (host.restsUntil <= now) host.failures++;
     const pause = Math.min(restMaxMs, restMinMs * 2 ** Math.min(host.failures - 1, 20));
@@ -96,10 +107,10 @@ export function hostPace(settings: Partial<PaceSettings> = {}): Pace {
   return {
     async run(name, signal, call) {
       const host = hostOf(name);
-      if (host.trouble && host.restsUntil > Date.now()) throw resting(host, host.trouble);
+      if (host.trouble && host.restsUntil > steadyNow()) throw resting(host, host.trouble);
       await turn(host, signal);
       try {
-        if (host.trouble && host.restsUntil > Date.now()) throw resting(host, host.trouble);
+        if (host.trouble && host.restsUntil > steadyNow()) throw resting(host, host.trouble);
         const answer = await call();
         host.failures = 0;
         return answer;

@@ -6,6 +6,7 @@ import { jsonHttp } from '../clients/http.ts';
 import { identityClient } from '../clients/identity.ts';
 import { hostPace, type Pace, type PaceSettings } from '../clients/pace.ts';
 import { pdsClient } from '../clients/pds.ts';
+import { steadyNow } from '../steady.ts';
 import { readTime } from '../store/cursors.ts';
 import { accountMoved, type DueAccount, dueAccounts, listingFailed } from '../store/accounts.ts';
 import type { Sql } from '../store/db.ts';
@@ -195,7 +196,7 @@ function startBackfill(deps: BackfillDeps, lease: Lease): Running {
     log[level]({ did, problem, tries }, 'an account could not be listed; trying again later');
     const { retryMinMs, retryMaxMs, ownerRetryMaxMs } = settings;
     const pause = Math.min(owner ? ownerRetryMaxMs : retryMaxMs, retryMinMs * 2 ** Math.min(tries, 20));
-    const asked = error instanceof ClientError && error.retryAt ? error.retryAt.getTime() - Date.now() : 0;
+    const asked = error instanceof ClientError && error.retryAt ? error.retryAt.getTime() - steadyNow() : 0;
     return note(did, problem, Math.max(asked, pause) * (1 + Math.random() / 4));
   };
 

@@ -168,6 +168,7 @@ async function write(
 /**
  * Ends a listing: what of these collections is live and was not shown is deleted as of its rev.
  * @param collections all that an account of its kind is listed for: later, no older change of it is news
+ * An account that has become due since it began is listed once more.
  * @param began when the listing began, by our clock
  * @returns false when the lease is lost
  */
@@ -189,7 +190,11 @@ export async function finishListing(
       insert into accounts as a (did, listed_at, listed_rev, due_at)
       select ${did}, least(${began}::timestamptz, clock_timestamp()), ${rev}, ${nextListing(sql, did)} from mine
       on conflict (did) do update set listed_at = greatest(a.listed_at, excluded.listed_at),
-        listed_rev = greatest(a.listed_rev, excluded.listed_rev), due_at = excluded.due_at, asked_at = null,
+        -- due since it began: what concerns us has changed, and pages that it had read by then may lack some of it
+        listed_rev = case when a.due_at > ${began} and a.due_at <= clock_timestamp()
+          then a.listed_rev else greatest(a.listed_rev, excluded.listed_rev) end,
+        due_at = case when a.due_at > ${began} and a.due_at <= clock_timestamp() then a.due_at else excluded.due_at end,
+        asked_at = null,
         -- its server speaks for it; but what the network said since then is newer
         active_since = case when a.active is false and coalesce(a.status_at < excluded.listed_at, true)
           then excluded.listed_at else a.active_since end,

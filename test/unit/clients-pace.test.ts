@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { ClientError } from '../../src/clients/error.ts';
 import { hostPace } from '../../src/clients/pace.ts';
+import { steadyNow } from '../../src/steady.ts';
 import { until } from '../support/until.ts';
 
 const { signal } = new AbortController();
@@ -72,8 +73,8 @@ test('a rest gets longer with each failure, and ends with the first answer', asy
     const error: unknown = await pace.run('h', signal, () => Promise.resolve()).catch((thrown: unknown) => thrown);
     if (!(error instanceof ClientError) || !error.retryAt) throw new Error('it did not rest');
     const { retryAt } = error;
-    const ms = retryAt.getTime() - Date.now();
-    await until('the rest to be over', () => Date.now() > retryAt.getTime());
+    const ms = retryAt.getTime() - steadyNow();
+    await until('the rest to be over', () => steadyNow() > retryAt.getTime());
     return ms;
   };
   expect(await rest()).toBeLessThanOrEqual(30);
@@ -84,9 +85,28 @@ test('a rest gets longer with each failure, and ends with the first answer', asy
   expect(await rest()).toBeLessThanOrEqual(30);
 });
 
+test('a host that was in trouble and has not been asked for long begins anew', async () => {
+  const pace = hostPace({ perSecond: 100, restMinMs: 50, restMaxMs: 1_600 });
+  const rest = async (host: string): Promise<number> => {
+    await pace.run(host, signal, fails(trouble())).catch(() => {});
+    const error: unknown = await pace.run(host, signal, () => Promise.resolve()).catch((thrown: unknown) => thrown);
+    if (!(error instanceof ClientError) || !error.retryAt) throw new Error('it did not rest');
+    return error.retryAt.getTime() - steadyNow();
+  };
+  const began = steadyNow();
+  await rest('h');
+  const first = steadyNow();
+  await until('its rest to be over', () => steadyNow() > first + 60);
+  expect(await rest('h')).toBeGreaterThan(50);
+  // a second for its places, and the longest rest after its own
+  await until('it has been left alone', () => steadyNow() > began + 60 + 100 + 1_010 + 1_700, 10_000);
+  await pace.run('another', signal, () => Promise.resolve());
+  expect(await rest('h')).toBeLessThanOrEqual(50);
+});
+
 test('a host that says when to come back is not asked before', async () => {
   const pace = hostPace({ restMinMs: 1, restMaxMs: 2 });
-  const retryAt = new Date(Date.now() + 3_600_000);
+  const retryAt = new Date(steadyNow() + 3_600_000);
   const limited = new ClientError('status', 'pds.example answered 429', { status: 429, retryAt });
   await expect(pace.run('h', signal, fails(limited))).rejects.toBe(limited);
   await expect(pace.run('h', signal, () => Promise.resolve())).rejects.toMatchObject({ retryAt, status: 429 });

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { tidAt } from '../../src/forges/tangled/tid.ts';
 import { allDueSoon, askForListing, dueAccounts, interestingDids, listingFailed } from '../../src/store/accounts.ts';
-import { placeCursor, readCursor } from '../../src/store/cursors.ts';
+import { placeCursor, readCursor, readTime } from '../../src/store/cursors.ts';
 import { addSources, takeLeases } from '../../src/store/leases.ts';
 import { type Listener, listen } from '../../src/store/listen.ts';
 import {
@@ -92,6 +92,8 @@ const changed = (did: string, collection: string, n: number, value: Change['valu
 const apply = (change: Change, position?: bigint) => applyChange(db.sql, stream, change, position);
 const invite = (subject = alice, n = 1) => apply(changed(owner, member, n, memberOf(subject), subject));
 const list = async (did: string, n: number, records: Page['records'], began = n) => {
+  // it was due by then: the times here are not those of the database
+  await db.sql`update accounts set due_at = ${at(began)} where did = ${did} and due_at <= clock_timestamp()`;
   await applyPage(db.sql, lister, { did, rev: rev(n), records });
   await finishListing(db.sql, lister, {
     did,
@@ -447,6 +449,21 @@ describe('accounts', () => {
     expect(await stored()).toEqual([]);
     await invite(alice, 8);
     expect(await dueAccounts(db.sql, 10)).toContainEqual({ did: alice, owner: false, listedRev: null, tries: 0 });
+  });
+
+  test('who becomes a member again while a listing is under way is listed once more, and whole', async () => {
+    await invite();
+    await list(alice, 5, []);
+    const began = new Date(await readTime(db.sql));
+    await apply(changed(owner, member, 6, null, alice));
+    await invite(alice, 8);
+    await finishListing(db.sql, lister, { did: alice, rev: rev(5), collections: [], began });
+    const again = { did: alice, owner: false, listedRev: null, tries: 0 };
+    expect(await dueAccounts(db.sql, 10)).toContainEqual(again);
+
+    const next = new Date(Math.ceil(await readTime(db.sql)));
+    await finishListing(db.sql, lister, { did: alice, rev: rev(5), collections: [repo], began: next });
+    expect(await dueAccounts(db.sql, 10)).not.toContainEqual(expect.objectContaining({ did: alice }));
   });
 
   test('invitations that a listing shows again make nobody due', async () => {
