@@ -1,66 +1,17 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
-import type { FastifyInstance } from 'fastify';
-import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { followLog, logUrl, readLog } from '../../sim/appview/log-reader.ts';
-import { type PipelineId, pipelineId } from '../../src/pipeline/ids.ts';
-import { buildServer, type ServerDeps } from '../../src/server/app.ts';
-import type { AttemptKey } from '../../src/store/builds.ts';
-import { type Database, openDatabase, type Sql } from '../../src/store/db.ts';
+import { openDatabase } from '../../src/store/db.ts';
 import { removeLogs } from '../../src/store/log-retention.ts';
 import { releaser } from '../../src/store/releaser.ts';
-import { cutSessions, type FreshDatabase, freshDatabase } from '../support/database.ts';
 import { entriesOf, logWriter, readLogs, readToEnd, sayOf } from '../support/logs.ts';
-import { addPipeline } from '../support/outbox.ts';
 import { until } from '../support/until.ts';
+import { complete, knot, lines, logsHost } from '../support/logs-host.ts';
 
-const knot = '127.0.0.1:5555';
-const complete = { code: 1000, reason: 'log stream complete' };
-
-let database: FreshDatabase;
-let sql: Sql;
-let apps: FastifyInstance[] = [];
-let pools: Database[] = [];
-let logged: string[] = [];
-const log = pino({ level: 'debug' }, { write: (line: string) => void logged.push(line) });
-
-beforeEach(async () => {
-  database = await freshDatabase();
-  sql = database.sql;
-});
-afterEach(async () => {
-  await Promise.all(apps.map((app) => app.close()));
-  await Promise.all(pools.map((pool) => pool.end({ timeout: 0 })));
-  [apps, pools, logged] = [[], [], []];
-  await database.drop();
-});
-
-async function serve(logs: ServerDeps['logs'] = {}, using: Sql = sql): Promise<string> {
-  const app = buildServer({
-    sql: using,
-    log,
-    hostname: 'spindle.example',
-    owner: 'did:web:owner.example',
-    dev: true,
-    // Nothing here may lean on the poll but what says so.
-    logs: { closeMs: 200, pollMs: 600_000, retryMs: 20, ...logs },
-  });
-  apps.push(app);
-  await app.listen({ host: '127.0.0.1', port: 0 });
-  return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
-}
-
-/** A pipeline with this job, and what writes the log of its first attempt. */
-async function newJob(job = 'ci.yml', rkey = 'p0') {
-  const pipeline = await addPipeline(sql, knot, rkey, [job]);
-  return { ...logWriter(sql, { pipeline, job, attempt: 1 }), pipeline };
-}
-
-const ended = (pipeline: PipelineId, job = 'ci.yml') => sayOf(sql, pipeline, job, 'success');
-const lines = (count: number, size = 40, first = 0): string[] =>
-  Array.from({ length: count }, (_, n) => `${first + n} `.padEnd(size, 'x'));
+const host = logsHost();
+const { serve, newJob, ended, followed } = host;
 
 /** What an attempt to connect is answered with. */
 async function refusal(base: string, target: string, headers: Record<string, string> = upgradeHeaders) {
@@ -79,14 +30,10 @@ const upgradeHeaders = {
   'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
 };
 
-/** Waits until the server has heard of readers, so that what comes then is live. */
-const followed = (count = 1) =>
-  until('readers to follow', () => logged.filter((line) => line.includes('a reader of /logs came')).length >= count);
-
 describe('what a reader gets', () => {
   test('the entries in the order of their arrival, what was there and what comes, and 1000 at the end', async () => {
     const base = await serve();
-    const releasing = releaser({ sql, log, pollMs: 50 });
+    const releasing = releaser({ sql: host.sql, log: host.log, pollMs: 50 });
     releasing.start();
     onTestFinished(() => releasing.stop());
     const { append, complete: finish, pipeline } = await newJob();
@@ -97,7 +44,7 @@ describe('what a reader gets', () => {
     const second = entriesOf(0, ['three', '', 'fünf\ttabs'], { close: true });
     await append(second);
     await until('what came', () => reader.frames.length === first.length + second.length);
-    await sayOf(sql, pipeline, 'ci.yml', 'running');
+    await sayOf(host.sql, pipeline, 'ci.yml', 'running');
     await append(entriesOf(1, ['six'], { open: true, close: true }));
     await finish();
     await until('the end of the log', () => reader.contents().includes('six'));
@@ -128,8 +75,8 @@ describe('what a reader gets', () => {
     ]);
     expect((await readLog(url)).digest).toBe(seen.digest);
     const { pipeline: failed } = await newJob('bad.yml', 'p1');
-    await sayOf(sql, failed, 'bad.yml', 'failed', 'The workflow file is not YAML.');
-    await sql`update jobs set shown_at = now() - interval '1 day'`;
+    await sayOf(host.sql, failed, 'bad.yml', 'failed', 'The workflow file is not YAML.');
+    await host.sql`update jobs set shown_at = now() - interval '1 day'`;
     const reason = await readLog(logUrl(base, knot, 'p1', 'bad.yml'));
     expect(reason).toMatchObject({ lost: [], problems: [], closed: complete });
     expect(reason.blocks.flatMap(({ lines: shown }) => shown)).toEqual(['The workflow file is not YAML.']);
@@ -141,7 +88,7 @@ describe('what a reader gets', () => {
     const { append, complete: finish, pipeline } = await newJob();
     const reader = await readLogs(base, `${knot}/p0/ci.yml`);
     await followed();
-    await sayOf(sql, pipeline, 'ci.yml', 'pending');
+    await sayOf(host.sql, pipeline, 'ci.yml', 'pending');
     await append(entriesOf(0, ['at last'], { open: true, close: true }));
     await ended(pipeline);
     await until('the line', () => reader.contents().includes('at last'));
@@ -164,7 +111,7 @@ describe('what a reader gets', () => {
     await write(0, 3_000);
     await until('the first half', () => live.frames.length === whole.length);
     const seen = [...live.frames];
-    await apps.pop()?.close();
+    await host.stop();
     expect((await live.closed).code).toBe(1001);
     const two = await serve();
     const again = await readLogs(two, `${knot}/p0/ci.yml`);
@@ -182,11 +129,11 @@ describe('what a reader gets', () => {
     const base = await serve();
     const { append, complete: finish, pipeline } = await newJob();
     await append(entriesOf(0, ['first attempt']));
-    await sayOf(sql, pipeline, 'ci.yml', 'running');
+    await sayOf(host.sql, pipeline, 'ci.yml', 'running');
     const old = await readLogs(base, `${knot}/p0/ci.yml`);
     await until('the first attempt', () => old.frames.length === 1);
-    await sayOf(sql, pipeline, 'ci.yml', 'pending', undefined, 2);
-    const writer = logWriter(sql, { pipeline, job: 'ci.yml', attempt: 2 });
+    await sayOf(host.sql, pipeline, 'ci.yml', 'pending', undefined, 2);
+    const writer = logWriter(host.sql, { pipeline, job: 'ci.yml', attempt: 2 });
     await writer.append(entriesOf(0, ['second attempt']));
     const young = await readLogs(base, `${knot}/p0/ci.yml`);
     await until('the second attempt', () => young.frames.length === 1);
@@ -223,10 +170,10 @@ describe('what a reader gets', () => {
     await ended(pipeline);
     await finish();
     await reader.closed;
-    await sql`update logs set complete = -1`;
+    await host.sql`update logs set complete = -1`;
     const other = await readLogs(base, `${knot}/p0/ci.yml`);
     await until('a line', () => other.frames.length === 1);
-    await sql`update logs set complete = 0`;
+    await host.sql`update logs set complete = 0`;
     expect(await other.closed).toEqual(complete);
   });
 });
@@ -247,15 +194,15 @@ describe('a log that has nothing to show is one step that says why', () => {
     await append(entriesOf(0, ['old']));
     await ended(pipeline);
     await finish();
-    await sql`update logs set created_at = now() - interval '30 days'`;
-    expect(await removeLogs(sql, { days: 14, spaceBytes: 1e9 })).toBe(1);
+    await host.sql`update logs set created_at = now() - interval '30 days'`;
+    expect(await removeLogs(host.sql, { days: 14, spaceBytes: 1e9 })).toBe(1);
     expect(await shown()).toEqual([['data', 'stdout', expect.stringMatching(/^This log was removed on \d{4}-/)]]);
   });
 
   test('when a release that kept no logs ran it, and it failed', async () => {
     const { pipeline } = await newJob();
-    await sayOf(sql, pipeline, 'ci.yml', 'failed', 'The workflow file\nis not YAML.');
-    await sql`update jobs set shown_at = now() - interval '1 day'`;
+    await sayOf(host.sql, pipeline, 'ci.yml', 'failed', 'The workflow file\nis not YAML.');
+    await host.sql`update jobs set shown_at = now() - interval '1 day'`;
     expect(await shown()).toEqual([
       ['data', 'stdout', 'The workflow file'],
       ['data', 'stdout', 'is not YAML.'],
@@ -265,13 +212,13 @@ describe('a log that has nothing to show is one step that says why', () => {
   test('when a release that kept no logs ran it, and it succeeded', async () => {
     const { pipeline } = await newJob();
     await ended(pipeline);
-    await sql`update jobs set shown_at = now() - interval '1 day'`;
+    await host.sql`update jobs set shown_at = now() - interval '1 day'`;
     expect(await shown()).toEqual([['data', 'stdout', 'There is no log: this job ended as success without one.']]);
   });
 
   test('when it is whole and empty', async () => {
     const { complete: finish, pipeline } = await newJob();
-    await sayOf(sql, pipeline, 'ci.yml', 'timeout', 'It took too long.');
+    await sayOf(host.sql, pipeline, 'ci.yml', 'timeout', 'It took too long.');
     await finish();
     expect(await shown()).toEqual([['data', 'stdout', 'It took too long.']]);
   });
@@ -293,7 +240,7 @@ describe('a log that has nothing to show is one step that says why', () => {
     await append(entriesOf(0, ['one'], { open: true, close: true }));
     const reader = await readLogs(base, `${knot}/p0/ci.yml`);
     await until('the first step', () => reader.frames.length === 3);
-    await removeLogs(sql, { days: 14, spaceBytes: 0 });
+    await removeLogs(host.sql, { days: 14, spaceBytes: 0 });
     expect(await reader.closed).toEqual(complete);
     const ids = reader.frames.map((frame) => (JSON.parse(frame) as { step_id: number }).step_id);
     expect(ids).toEqual([0, 0, 0, 1, 1, 1]);
@@ -391,7 +338,7 @@ describe('names and refusals', () => {
     await once(mute, 'listening');
     const silent = openDatabase(`postgres://x@127.0.0.1:${portOf(mute)}/x`, { max: 1 });
     const away = openDatabase('postgres://x@127.0.0.1:1/x', { max: 1 });
-    pools.push(silent, away);
+    host.alsoEnd(silent, away);
     for (const pool of [silent, away]) {
       const base = await serve({ findMs: 300 }, pool);
       expect(await refusal(base, `/logs/${knot}/p0/ci.yml`)).toMatchObject({ status: 503 });
@@ -401,226 +348,3 @@ describe('names and refusals', () => {
 });
 
 const portOf = (server: Server): number => (server.address() as AddressInfo).port;
-
-describe('many readers, slow readers', () => {
-  /** The same pool, which counts the statements that read a log, and the look-ups of one. */
-  function counting(): { pool: Sql; reads: () => number; finds: () => number } {
-    const texts: string[] = [];
-    const pool = new Proxy(sql, {
-      apply(target, self, args: [TemplateStringsArray, ...unknown[]]) {
-        if (Array.isArray(args[0]) && 'raw' in args[0]) texts.push(args[0].join('?'));
-        return Reflect.apply(target, self, args) as unknown;
-      },
-    });
-    const count = (part: string) => texts.filter((text) => text.includes(part)).length;
-    return { pool, reads: () => count('from log_chunks'), finds: () => count('select name, attempt from jobs') };
-  }
-
-  test('200 readers of one log cost one read of the database for each batch', async () => {
-    const { pool, reads } = counting();
-    const base = await serve({}, pool);
-    const { append, complete: finish, pipeline } = await newJob();
-    await append(entriesOf(0, lines(100)));
-    const readers = await Promise.all(Array.from({ length: 200 }, () => readLogs(base, `${knot}/p0/ci.yml`)));
-    const all = (count: number) => () => readers.every(({ frames }) => frames.length === count);
-    await until('what was there', all(100));
-    const batches = 10;
-    const before = reads();
-    for (let batch = 1; batch <= batches; batch++) {
-      await append(entriesOf(0, lines(20, 40, batch)));
-      await until('a batch', all(100 + batch * 20));
-    }
-    expect(reads() - before).toBe(batches);
-    // The first of them read what was there; the listener, and one who came before that, may have looked once more.
-    expect(before).toBeLessThanOrEqual(5);
-    await ended(pipeline);
-    await finish();
-    expect(await Promise.all(readers.map(({ closed }) => closed))).toEqual(readers.map(() => complete));
-    // The status, or the end of the log.
-    expect(reads() - before - batches).toBeLessThanOrEqual(3);
-    for (const { frames } of readers) expect(frames).toEqual(readers[0]?.frames);
-  });
-
-  test('readers who come one after the other share what was read', async () => {
-    const { pool, reads } = counting();
-    const base = await serve({}, pool);
-    const { append, complete: finish, pipeline } = await newJob();
-    for (let n = 0; n < 20; n++) await append(entriesOf(0, lines(1_000, 100, n * 1_000)));
-    await ended(pipeline);
-    await finish();
-    const first = await readToEnd(base, `${knot}/p0/ci.yml`);
-    expect(first.frames).toHaveLength(20_000);
-    const once = reads();
-    for (let n = 0; n < 5; n++) expect(await readToEnd(base, `${knot}/p0/ci.yml`)).toEqual(first);
-    // Each asks whether the log is over.
-    expect(reads() - once).toBeLessThanOrEqual(5);
-  });
-
-  test('one that stops reading is closed with 1013, and nobody waits for it', async () => {
-    const base = await serve({ writeDeadlineMs: 1_000 });
-    const { append, complete: finish, pipeline } = await newJob();
-    for (let n = 0; n < 60; n++) await append(entriesOf(0, lines(1_000, 200, n * 1_000)));
-    const deaf = await readLogs(base, `${knot}/p0/ci.yml`);
-    await until('its first lines', () => deaf.frames.length > 0);
-    deaf.socket.pause();
-    const other = await readLogs(base, `${knot}/p0/ci.yml`);
-    await until('the whole log', () => other.frames.length === 60_000);
-    await append(entriesOf(0, ['live']));
-    await until('what comes', () => other.frames.length === 60_001);
-    await until('the server to lose patience', () => logged.some((line) => line.includes('too slow')));
-    deaf.socket.resume();
-    expect(await deaf.closed).toMatchObject({ code: 1013 });
-    expect(deaf.frames.length).toBeLessThan(60_000);
-    expect(deaf.frames).toEqual(other.frames.slice(0, deaf.frames.length));
-    await ended(pipeline);
-    await finish();
-    expect(await other.closed).toEqual(complete);
-  });
-
-  test('one that is only slow gets all of it', async () => {
-    const base = await serve({ writeDeadlineMs: 1_000 });
-    const { append, complete: finish, pipeline } = await newJob();
-    for (let n = 0; n < 40; n++) await append(entriesOf(0, lines(1_000, 200, n * 1_000)));
-    await ended(pipeline);
-    await finish();
-    const reader = await readLogs(base, `${knot}/p0/ci.yml`);
-    reader.socket.on('message', () => {
-      if (reader.frames.length % 4_000 !== 0) return;
-      reader.socket.pause();
-      setTimeout(() => reader.socket.resume(), 40);
-    });
-    expect(await reader.closed).toEqual(complete);
-    expect(reader.frames).toHaveLength(40_000);
-    expect(logged.filter((line) => line.includes('too slow'))).toEqual([]);
-  });
-
-  test('a reader is pinged, what it says is thrown away, and one that says too much is closed', async () => {
-    const base = await serve({ pingMs: 30 });
-    const { append } = await newJob();
-    const reader = await readLogs(base, `${knot}/p0/ci.yml`);
-    const loud = await readLogs(base, `${knot}/p0/ci.yml`);
-    reader.socket.send('hello');
-    loud.socket.send('x'.repeat(70_000));
-    expect((await loud.closed).code).toBe(1009);
-    await until('two pings', () => reader.pings() > 1);
-    for (let n = 0; n < 20; n++) await append(entriesOf(0, lines(500, 500)));
-    await until('all lines, with pings in between', () => reader.frames.length === 10_000);
-  });
-
-  test('readers are closed with 1001 when the server stops', async () => {
-    const base = await serve();
-    await newJob();
-    const readers = [await readLogs(base, `${knot}/p0/ci.yml`), await readLogs(base, `${knot}/p0/ci.yml`)];
-    const deaf = await readLogs(base, `${knot}/p0/ci.yml`);
-    deaf.socket.pause();
-    await apps.pop()?.close();
-    for (const reader of readers) expect((await reader.closed).code).toBe(1001);
-  });
-});
-
-test('who has connected and said nothing does not keep the server from stopping', async () => {
-  const base = await serve();
-  const socket = connect(Number(new URL(base).port), '127.0.0.1');
-  await once(socket, 'connect');
-  expect((await fetch(base)).status).toBe(200);
-  const gone = once(socket.resume(), 'close');
-  await apps.pop()?.close();
-  await gone;
-});
-
-test('a log goes on without gap or double after every connection to the database was cut', async () => {
-  const base = await serve({ cacheBytes: 4_000, pageBytes: 1 });
-  const { key, append } = await newJob();
-  const batch = (n: number) => entriesOf(0, lines(50, 60, n * 50));
-  const admin = openDatabase(database.url, { max: 1 });
-  pools.push(admin);
-  const writer = logWriter(admin, key);
-  await append(batch(0));
-  const readers = await Promise.all(Array.from({ length: 5 }, () => readLogs(base, `${knot}/p0/ci.yml`)));
-  await until('the first lines', () => readers.every(({ frames }) => frames.length === 50));
-  for (let n = 1; n <= 10; n++) {
-    await cutSessions(admin);
-    await writer.append(batch(n));
-    if (n === 5) readers.push(...(await Promise.all([1, 2].map(() => connected(base)))));
-  }
-  const whole = Array.from({ length: 11 }, (_, n) => batch(n)).flat();
-  await until('all lines', () => readers.every(({ frames }) => frames.length >= whole.length));
-  await sayOf(admin, key.pipeline, key.job, 'success');
-  await writer.complete();
-  for (const { closed, frames } of readers) {
-    expect(await closed).toEqual(complete);
-    expect(frames).toEqual(whole);
-  }
-});
-
-/** While the database comes back a reader may be refused; real ones try again. */
-const connected = (base: string) =>
-  until('a reader to be let in', () => readLogs(base, `${knot}/p0/ci.yml`).catch(() => undefined));
-
-describe('a watcher', () => {
-  const watched = () => {
-    const calls: AttemptKey[] = [];
-    return { calls, watch: async (key: AttemptKey) => void calls.push(key) };
-  };
-
-  test('is one command for all readers of a log, for as long as somebody reads it and it is not over', async () => {
-    const base = await serve({ watchMs: 60, pollMs: 20 });
-    const { key, complete: finish, pipeline } = await newJob();
-    const expiry = async () => {
-      const rows = await sql<{ id: string; kind: string; job: string; left: number }[]>`
-        select id, kind, job, extract(epoch from expires_at - clock_timestamp())::float8 as left from commands`;
-      return rows;
-    };
-    const readers = await Promise.all(Array.from({ length: 5 }, () => readLogs(base, `${knot}/p0/ci.yml`)));
-    const [row] = await until('a command', async () => {
-      const rows = await expiry();
-      return rows.length > 0 && rows;
-    });
-    expect(row).toMatchObject({ id: `watch/${pipeline}/ci.yml`, kind: 'watch', job: key.job });
-    expect(row?.left).toBeGreaterThan(100);
-    expect(row?.left).toBeLessThanOrEqual(150);
-    await sql`update commands set expires_at = clock_timestamp() + interval '1 second'`;
-    await until('it to be wanted for longer', async () => ((await expiry())[0]?.left ?? 0) > 100);
-    await ended(pipeline);
-    await finish();
-    for (const { closed } of readers) await closed;
-    expect(await expiry()).toHaveLength(1);
-  });
-
-  test('is asked for again and again, and not once nobody reads any more', async () => {
-    const { calls, watch } = watched();
-    const base = await serve({ watch, watchMs: 30, pollMs: 10 });
-    const { key } = await newJob();
-    const readers = [await readLogs(base, `${knot}/p0/ci.yml`), await readLogs(base, `${knot}/p0/ci.yml`)];
-    await until('three words', () => calls.length > 2);
-    expect(calls[0]).toEqual(key);
-    for (const reader of readers) await reader.close();
-    await until(
-      'both to have left',
-      () => logged.filter((line) => line.includes('a reader of /logs left')).length === 2,
-    );
-    const { length } = calls;
-    // Another log shows that the poll has come round.
-    const other = await newJob('other.yml', 'p1');
-    await readLogs(base, `${knot}/p1/other.yml`);
-    await until('words about the other', () => calls.filter(({ job }) => job === 'other.yml').length > 2);
-    expect(calls.filter(({ job }) => job === key.job)).toHaveLength(length);
-    expect(other.key.job).toBe('other.yml');
-  });
-
-  test('is not asked for when the attempt has ended, and asked for again when it could not be', async () => {
-    const { calls, watch } = watched();
-    let failures = 2;
-    const base = await serve({
-      watch: (key) => (failures-- > 0 ? Promise.reject(new Error('away')) : watch(key)),
-      pollMs: 10,
-    });
-    const { pipeline } = await newJob('over.yml', 'p1');
-    await ended(pipeline, 'over.yml');
-    await readLogs(base, `${knot}/p1/over.yml`);
-    await newJob();
-    await readLogs(base, `${knot}/p0/ci.yml`);
-    await until('a word', () => calls.length > 0);
-    expect(calls.map(({ pipeline: id }) => id)).toEqual([pipelineId(knot, 'p0')]);
-  });
-});
