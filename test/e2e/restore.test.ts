@@ -4,6 +4,7 @@ import { answer, loseAnswer, rateLimited } from '../../sim/buildkite/index.ts';
 import { restore, type Restored } from '../../src/cli/restore-run.ts';
 import { restoreTemporal } from '../../src/cli/restore-temporal.ts';
 import type { Role } from '../../src/roles/role.ts';
+import type { Sql } from '../../src/store/db.ts';
 import { checkRestored, inUse } from '../../src/store/restore.ts';
 import { type Backup, backUp, putBack } from '../../faults/backup.ts';
 import { present } from '../../faults/release.ts';
@@ -84,6 +85,14 @@ async function stored(whorl: Spindle, pushed: Pushed) {
   const attempts = await whorl.sql<{ attempt: number; build: string | null }[]>`
     select attempt, build from attempts where pipeline = ${pushed.id} order by attempt`;
   return { ...job, builds: attempts.map(({ build }) => build) };
+}
+
+/** Makes the database as it was before its create had an answer; what webhooks had told by then is there. */
+async function asBeforeTheAnswer(sql: Sql, pushed: Pushed): Promise<void> {
+  await sql`update attempts set build = null, bound_at = null, learnt = null, ended_at = null where pipeline = ${pushed.id}`;
+  await sql`update builds set outcome = 'unknown', build = null, number = null, url = null, data = null where pipeline = ${pushed.id}`;
+  await sql`update jobs set status = 'pending', rank = 0, state = jsonb_set(state, '{job,bound}', '{}') where pipeline = ${pushed.id}`;
+  await sql`delete from statuses where pipeline = ${pushed.id} and rank > 0`;
 }
 
 const says = (whorl: Spindle, pushed: Pushed, status: string) =>
@@ -289,11 +298,7 @@ test('an end that was heard before its build was known to be ours is published a
   const pushed = whorl.push(oneFile);
   const id = await toEnd(whorl, pushed, 'passed');
   await end();
-  // As it stood when its create had no answer yet, and its last webhook had come.
-  await sql`update attempts set build = null, bound_at = null, learnt = null, ended_at = null where pipeline = ${pushed.id}`;
-  await sql`update builds set outcome = 'unknown', build = null, number = null, url = null, data = null where pipeline = ${pushed.id}`;
-  await sql`update jobs set status = 'pending', rank = 0, state = jsonb_set(state, '{job,bound}', '{}') where pipeline = ${pushed.id}`;
-  await sql`delete from statuses where pipeline = ${pushed.id} and rank > 0`;
+  await asBeforeTheAnswer(sql, pushed);
   const backup = await backUp(sql);
 
   await disaster(whorl, backup);
@@ -309,11 +314,7 @@ test('a build that ran before it was known to be ours is shown as running after 
   const pushed = whorl.push(oneFile);
   const id = await toRunning(whorl, pushed);
   await end();
-  // As it stood when its create had no answer yet, and the webhook that told of its beginning had come.
-  await sql`update attempts set build = null, bound_at = null where pipeline = ${pushed.id}`;
-  await sql`update builds set outcome = 'unknown', build = null, number = null, url = null, data = null where pipeline = ${pushed.id}`;
-  await sql`update jobs set status = 'pending', rank = 0, state = jsonb_set(state, '{job,bound}', '{}') where pipeline = ${pushed.id}`;
-  await sql`delete from statuses where pipeline = ${pushed.id} and rank > 0`;
+  await asBeforeTheAnswer(sql, pushed);
   const backup = await backUp(sql);
 
   await disaster(whorl, backup);

@@ -2,11 +2,10 @@ import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { NSID } from '../../src/forges/tangled/nsid.ts';
 import { tidAt } from '../../src/forges/tangled/tid.ts';
 import { addSources, takeLeases } from '../../src/store/leases.ts';
-import { type Listener, listen } from '../../src/store/listen.ts';
 import { applyChange, applyPage, type Change, finishListing, type Held, type Page } from '../../src/store/records.ts';
 import { beSpindle } from '../../src/store/spindle.ts';
 import { type FreshDatabase, freshDatabase } from './database.ts';
-import { until } from './until.ts';
+import { hearNotices, type Notices } from './notices.ts';
 
 export const host = 'spindle.example';
 export const knot = 'knot.example';
@@ -37,8 +36,7 @@ export const changed = (did: string, collection: string, n: number, value: Chang
 /** A database of the file, empty before each test but for who the spindle is, with the leases of who writes records. */
 export function recordBook() {
   let db: FreshDatabase;
-  let listener: Listener;
-  let notices: string[] = [];
+  let notices: Notices;
   let stream: Held;
   let lister: Held;
 
@@ -50,26 +48,15 @@ export function recordBook() {
     if (!held) throw new Error('no lease');
     return held;
   };
-  /** What was notified up to now. */
-  const heard = async (): Promise<string[]> => {
-    await db.sql`select pg_notify('end', '')`;
-    await until('the end of the notices', () => notices.includes('end:'));
-    const all = notices.filter((notice) => notice !== 'end:');
-    notices = [];
-    return all.toSorted();
-  };
+  /** What was notified up to now, sorted. */
+  const heard = async (): Promise<string[]> => (await notices.heard()).toSorted();
 
   beforeAll(async () => {
     db = await freshDatabase();
-    let listening = false;
-    listener = listen(db.sql, ['repos', 'inbox', 'accounts', 'end'], (channel, payload) => {
-      if (channel === undefined) listening = true;
-      else notices.push(`${channel}:${payload}`);
-    });
-    await until('listening', () => listening);
+    notices = await hearNotices(db.sql, ['repos', 'inbox', 'accounts']);
   });
   afterAll(async () => {
-    await listener.close();
+    await notices.close();
     await db.drop();
   });
   beforeEach(async () => {

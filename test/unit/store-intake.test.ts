@@ -3,35 +3,28 @@ import { moveCursor, placeCursor, readCursor } from '../../src/store/cursors.ts'
 import { isRefusal } from '../../src/store/db.ts';
 import { type IncomingTrigger, intake } from '../../src/store/intake.ts';
 import { addSources, takeLeases } from '../../src/store/leases.ts';
-import { type Listener, listen } from '../../src/store/listen.ts';
 import { quarantine } from '../../src/store/quarantine.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
-import { until } from '../support/until.ts';
+import { hearNotices, type Notices } from '../support/notices.ts';
 
 const knot = 'knot.example';
 const source = `knot/${knot}`;
 const nsid = 'sh.tangled.pipeline';
 
 let db: FreshDatabase;
-let notices: string[] = [];
-let listener: Listener;
+let notices: Notices;
 
 beforeAll(async () => {
   db = await freshDatabase();
-  let listening = false;
-  listener = listen(db.sql, ['inbox', 'end'], (channel, payload) => {
-    if (channel === undefined) listening = true;
-    else notices.push(`${channel}:${payload}`);
-  });
-  await until('listening', () => listening);
+  notices = await hearNotices(db.sql, ['inbox']);
 });
 afterAll(async () => {
-  await listener.close();
+  await notices.close();
   await db.drop();
 });
 beforeEach(async () => {
   await db.sql`truncate triggers, cursors, leases, quarantine`;
-  await heard();
+  await notices.heard();
 });
 
 const lease = async (): Promise<bigint> => {
@@ -48,14 +41,6 @@ const trigger = (rkey: string, more: Partial<IncomingTrigger> = {}): IncomingTri
   ...more,
 });
 const stored = () => db.sql`select rkey, state, reason, body from triggers order by id`;
-/** What was notified up to now. */
-const heard = async (): Promise<string[]> => {
-  await db.sql`select pg_notify('end', '')`;
-  await until('the end of the notices', () => notices.includes('end:'));
-  const all = notices.filter((notice) => notice !== 'end:');
-  notices = [];
-  return all;
-};
 
 test('triggers and the cursor are stored together, in order, and dispatch is woken once for each share', async () => {
   const epoch = await lease();
@@ -66,19 +51,19 @@ test('triggers and the cursor are stored together, in order, and dispatch is wok
   expect(result).toMatchObject({ mine: true, moved: true, inserted: 3 });
   expect((await stored()).map((row) => row['rkey'])).toEqual(['b', 'a', 'c']);
   expect(await readCursor(db.sql, source)).toEqual({ position: 2n ** 60n, since: new Date(0) });
-  expect((await heard()).toSorted()).toEqual(['inbox:1 triggers', 'inbox:2 triggers']);
+  expect((await notices.heard()).toSorted()).toEqual(['inbox:1 triggers', 'inbox:2 triggers']);
 });
 
 test('a trigger that is there already stays as it is and wakes nobody, also when it comes twice at once', async () => {
   const epoch = await lease();
   await intake(db.sql, { knot, source, epoch, triggers: [trigger('a')] });
-  await heard();
+  await notices.heard();
   const again = trigger('a', { body: '{"a": 2}' });
   const result = await intake(db.sql, { knot, source, epoch, triggers: [again, again] });
 
   expect(result.inserted).toBe(0);
   expect(await stored()).toMatchObject([{ rkey: 'a', body: { a: 1 } }]);
-  expect(await heard()).toEqual([]);
+  expect(await notices.heard()).toEqual([]);
 });
 
 test('an older epoch writes nothing and moves nothing', async () => {
@@ -93,7 +78,7 @@ test('an older epoch writes nothing and moves nothing', async () => {
   expect(await placeCursor(db.sql, { source, epoch: before, position: 9n })).toBe(false);
   expect(await stored()).toEqual([]);
   expect(await readCursor(db.sql, source)).toMatchObject({ position: 5n });
-  expect(await heard()).toEqual([]);
+  expect(await notices.heard()).toEqual([]);
 });
 
 test('a cursor moves forward only, is put back on purpose only, and stays forgotten', async () => {
@@ -117,14 +102,14 @@ test('an early trigger keeps its key and reason without a body, and becomes new 
   const early = trigger('a', { state: 'early', reason: 'before choice' });
   await intake(db.sql, { knot, source, epoch, triggers: [early] });
   expect(await stored()).toMatchObject([{ state: 'early', reason: 'before choice', body: null }]);
-  expect(await heard()).toEqual([]);
+  expect(await notices.heard()).toEqual([]);
 
   await intake(db.sql, { knot, source, epoch, triggers: [early] });
   expect(await stored()).toMatchObject([{ state: 'early' }]);
   const result = await intake(db.sql, { knot, source, epoch, triggers: [trigger('a')] });
   expect(result.inserted).toBe(1);
   expect(await stored()).toMatchObject([{ state: 'new', reason: null, body: { a: 1 } }]);
-  expect(await heard()).toEqual(['inbox:1 triggers']);
+  expect(await notices.heard()).toEqual(['inbox:1 triggers']);
 });
 
 test('one refused row refuses them all, and its bytes can be kept, once', async () => {

@@ -1,32 +1,25 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { forgetUnwantedKnots } from '../../src/store/cursors.ts';
-import { type Listener, listen } from '../../src/store/listen.ts';
 import { chosenSince, isChosen, listRepos, pinRepo, unpinRepo, wantedKnots } from '../../src/store/repos.ts';
 import { beSpindle } from '../../src/store/spindle.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
-import { until } from '../support/until.ts';
+import { hearNotices, type Notices } from '../support/notices.ts';
 
 let db: FreshDatabase;
-let listener: Listener;
-const notices: string[] = [];
+let notices: Notices;
 const repo = { knot: 'knot.example', did: 'did:plc:owner', name: 'demo' };
 
 beforeAll(async () => {
   db = await freshDatabase();
-  let listening = false;
-  listener = listen(db.sql, ['repos', 'inbox'], (channel, payload) => {
-    if (channel === undefined) listening = true;
-    else notices.push(`${channel}:${payload}`);
-  });
-  await until('listening', () => listening);
+  notices = await hearNotices(db.sql, ['repos', 'inbox']);
 });
 afterAll(async () => {
-  await listener.close();
+  await notices.close();
   await db.drop();
 });
 beforeEach(async () => {
   await db.sql`truncate repos, triggers, cursors, records, accounts, spindle, leases`;
-  notices.length = 0;
+  await notices.heard();
 });
 
 /** The owner's own repository chooses this spindle. */
@@ -54,7 +47,7 @@ test('a repo that is pinned is chosen from now on, or from the time given, and t
   await pinRepo(db.sql, { ...repo, since: new Date('2026-02-01T00:00:00Z') });
   await pinRepo(db.sql, repo);
   expect(await listRepos(db.sql)).toEqual([{ ...repo, source: 'pin', chosenAt: since }]);
-  await until('four notices', () => notices.filter((notice) => notice === `repos:${repo.knot}`).length === 4);
+  expect(await notices.heard()).toEqual(Array.from({ length: 4 }, () => `repos:${repo.knot}`));
 });
 
 test('a pin in the future is a pin from now on', async () => {
@@ -69,7 +62,7 @@ test('taking a pin away leaves the record of the same repo', async () => {
   await pinRepo(db.sql, repo);
   expect(await unpinRepo(db.sql, repo)).toBe(true);
   expect(await chosenSince(db.sql, repo)).toEqual(chosenAt);
-  await until('notices for the spindle, the pin and its end', () => notices.length === 3);
+  expect(await notices.heard()).toEqual(['repos:spindle.example', `repos:${repo.knot}`, `repos:${repo.knot}`]);
 });
 
 test('a pin makes the held triggers of this repo due at once, and no others', async () => {
@@ -80,8 +73,7 @@ test('a pin makes the held triggers of this repo due at once, and no others', as
   await pinRepo(db.sql, repo);
 
   expect(await db.sql`select rkey from triggers where due_at <= clock_timestamp()`).toEqual([{ rkey: 'mine' }]);
-  await until('dispatch to be woken', () => notices.includes('inbox:3 triggers'));
-  expect(notices.filter((notice) => notice.startsWith('inbox'))).toEqual(['inbox:3 triggers']);
+  expect((await notices.heard()).filter((notice) => notice.startsWith('inbox'))).toEqual(['inbox:3 triggers']);
 });
 
 test('each knot is wanted since the earliest choice on it', async () => {
