@@ -98,7 +98,7 @@ test('a statement on a link that is dead is given up, and counts as unavailable'
 
 test('a connection that never answers is given up, and the next statement has a new one', async () => {
   const { url, silence } = await linkTo(inject('postgresUrl'));
-  const sql = openDatabase(url, { max: 1, answerTimeoutMs: 500 });
+  const sql = openDatabase(url, { max: 1, answerTimeoutMs: 2_000 });
   onTestFinished(() => sql.end({ timeout: 0 }));
   expect(await sql`select 1 as n`).toEqual([{ n: 1 }]);
   silence();
