@@ -13,7 +13,7 @@ const globbing = { dot: true, nonegate: true } as const;
 
 /**
  * Whether a repository may use a target.
- * @param names every name of the repository: `did/repo` and, where it is known, `handle/repo`
+ * @param names of the repository: `did/repo`, or `handle/repo`
  * @param target `org/pipeline`
  */
 export function allows(rules: readonly AllowRule[], names: readonly string[], target: string): boolean {

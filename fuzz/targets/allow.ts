@@ -23,6 +23,8 @@ const asked = [
   '-'.repeat(256),
 ];
 
+const never = new AbortController().signal;
+
 /** The rules of an operator, and after an empty line each what somebody asks for. */
 export const allowTarget: Target = {
   name: 'allow-list',
@@ -45,7 +47,7 @@ export const allowTarget: Target = {
     .map(([given, [did = '', name = '', org = '', pipeline = '']]) =>
       Buffer.from([given.toString(), did, name, org, pipeline].join('\0\0')),
     ),
-  run(input) {
+  async run(input) {
     const [text = '', did = '', name = '', org = '', pipeline = ''] = input.toString('utf8').split('\0\0');
     const parsed = allowRules.schema.safeParse(text);
     if (!parsed.success) return;
@@ -57,7 +59,7 @@ export const allowTarget: Target = {
       () => 'the order of rules counts',
     );
     try {
-      checkAllowed(given, { did, name }, { org, pipeline });
+      await checkAllowed({ rules: given }, { did, name }, { org, pipeline }, never);
       expect(may, () => 'a target is allowed that no rule allows');
     } catch (error) {
       if (!(error instanceof ProviderError)) throw error;

@@ -1,4 +1,5 @@
-import type { BuildkiteConfig } from '../config/index.ts';
+import { accountNames } from '../clients/names.ts';
+import type { BuildkiteConfig, ToolConfig } from '../config/index.ts';
 import { lackingScopes, readToken } from '../providers/buildkite/account.ts';
 import { checkAllowed, rulesOf } from '../providers/buildkite/allow.ts';
 import { createHttp, isRefusal } from '../providers/buildkite/http.ts';
@@ -12,16 +13,28 @@ export interface Answer {
   detail: string;
 }
 
-/** Whether the operator's allow-list lets a repository use a target. */
-export function isAllowed(buildkite: BuildkiteConfig, repo: RepoName, target: unknown): Answer {
-  const { org, pipeline } = parseTarget(target) ?? { org: '', pipeline: '' };
-  try {
-    checkAllowed(rulesOf(buildkite), repo, { org, pipeline });
-    return { ok: true, detail: `${repo.did}/${repo.name} may use ${org}/${pipeline}` };
-  } catch (error) {
-    if (error instanceof ProviderError) return { ok: false, detail: error.message };
-    throw error;
-  }
+/** For all that is asked about the handle of an account. */
+const namesMs = 20_000;
+
+/** Tells whether the operator's allow-list lets a repository use a target. */
+export function allowChecker(
+  { dev, network }: ToolConfig,
+  repo: RepoName,
+): (buildkite: BuildkiteConfig, target: unknown) => Promise<Answer> {
+  return async (buildkite, target) => {
+    const { org, pipeline } = parseTarget(target) ?? { org: '', pipeline: '' };
+    const names = accountNames({ dev, plcUrl: network.plcUrl });
+    try {
+      const allow = { rules: rulesOf(buildkite), names };
+      await checkAllowed(allow, repo, { org, pipeline }, AbortSignal.timeout(namesMs));
+      return { ok: true, detail: `${repo.did}/${repo.name} may use ${org}/${pipeline}` };
+    } catch (error) {
+      if (error instanceof ProviderError) return { ok: false, detail: error.message };
+      throw error;
+    } finally {
+      await names.close();
+    }
+  };
 }
 
 /** Asks the CI whether a target is there, and whether the configured token may make builds. It makes none. */

@@ -80,8 +80,9 @@ async function lintAll(
     throw usageError(
       '--check asks Buildkite, which is not configured here: set WHORL_BUILDKITE_TOKEN and its webhook secret',
     );
-  const { isAllowed, targetChecker } = await import('./lint-check.ts');
+  const { allowChecker, targetChecker } = await import('./lint-check.ts');
   const ask = check && buildkite ? targetChecker(buildkite) : undefined;
+  const isAllowed = repo && allowChecker(config, repo);
   const known = planners({ buildkite: buildkite ? { org: buildkite.org } : { org: anyOrg } });
   const results: Result[] = [];
   for (const file of files) {
@@ -101,7 +102,7 @@ async function lintAll(
       result.findings.push({ level: 'warning', message });
       continue;
     }
-    if (repo) result.allowed = isAllowed(buildkite, repo, result.target);
+    if (isAllowed) result.allowed = await isAllowed(buildkite, result.target);
     if (ask) result.checked = await ask(result.target);
     for (const answer of [result.allowed, result.checked]) {
       if (answer && !answer.ok) result.findings.push(error(answer.detail));

@@ -7,12 +7,19 @@ import { networkRequests } from '../metrics/index.ts';
 import { steadyNow } from '../steady.ts';
 import { version } from '../version.ts';
 
+export interface GetOptions {
+  maxBytes: number;
+  signal: AbortSignal;
+}
+
 export interface JsonHttp {
   /**
    * GETs a JSON value. Follows no redirect, and takes no answer that is not JSON by its own word.
    * Throws `ClientError`; or the signal's reason when that was aborted.
    */
-  get(url: URL, options: { maxBytes: number; signal: AbortSignal }): Promise<unknown>;
+  get(url: URL, options: GetOptions): Promise<unknown>;
+  /** The same for plain text, in UTF-8. */
+  text(url: URL, options: GetOptions): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -23,7 +30,15 @@ export interface JsonHttpOptions {
   timeoutMs?: number | undefined;
 }
 
-const isJson = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
+/** What is asked for, and what tells by its type that it is that. */
+interface Form {
+  name: string;
+  accept: string;
+  isOne: RegExp;
+}
+
+const json: Form = { name: 'JSON', accept: 'application/json', isOne: /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i };
+const plain: Form = { name: 'plain text', accept: 'text/plain', isOne: /^text\/plain\s*(?:;|$)/i };
 const maxErrorBytes = 64 * 1024;
 
 export function jsonHttp({ guard, timeoutMs = 10_000 }: JsonHttpOptions = {}): JsonHttp {
@@ -34,38 +49,53 @@ export function jsonHttp({ guard, timeoutMs = 10_000 }: JsonHttpOptions = {}): J
     allowH2: false,
   });
 
-  return {
-    async get(url, { maxBytes, signal }) {
-      const began = performance.now();
-      const count = (outcome: string): void =>
-        networkRequests.observe({ service: serviceOf(url), outcome }, secondsSince(began));
-      const deadline = AbortSignal.timeout(timeoutMs);
-      const signals = AbortSignal.any([signal, deadline]);
-      try {
-        const answer = await request(url, {
-          dispatcher: agent,
-          signal: signals,
-          headers: { accept: 'application/json', 'user-agent': `whorl/${version}` },
-        });
-        if (answer.statusCode < 200 || answer.statusCode > 299) throw await statusError(url, answer);
-        const type = header(answer, 'content-type');
-        if (!isJson.test(type ?? '')) {
-          discard(answer);
-          throw new ClientError('garbage', `${url.host} answered ${type ?? 'something without a type'}, not JSON`);
-        }
-        const value = parsed(url, await readBody(url, answer, maxBytes));
-        count('done');
-        return value;
-      } catch (cause) {
-        if (signal.aborted) throw signal.reason;
-        count(deadline.aborted ? 'timeout' : cause instanceof ClientError ? cause.kind : 'broken');
-        if (deadline.aborted) {
-          const message = `${url.host} gave no whole answer within ${timeoutMs / 1000} s`;
-          throw new ClientError('timeout', message, { cause });
-        }
-        throw cause instanceof ClientError ? cause : brokenError(url, cause);
+  const fetched = async (url: URL, form: Form, { maxBytes, signal }: GetOptions): Promise<Buffer> => {
+    const deadline = AbortSignal.timeout(timeoutMs);
+    const signals = AbortSignal.any([signal, deadline]);
+    try {
+      const answer = await request(url, {
+        dispatcher: agent,
+        signal: signals,
+        headers: { accept: form.accept, 'user-agent': `whorl/${version}` },
+      });
+      if (answer.statusCode < 200 || answer.statusCode > 299) throw await statusError(url, answer);
+      const type = header(answer, 'content-type');
+      if (!form.isOne.test(type ?? '')) {
+        discard(answer);
+        throw new ClientError(
+          'garbage',
+          `${url.host} answered ${type ?? 'something without a type'}, not ${form.name}`,
+        );
       }
-    },
+      return await readBody(url, answer, maxBytes);
+    } catch (cause) {
+      if (signal.aborted) throw signal.reason;
+      if (deadline.aborted) {
+        const message = `${url.host} gave no whole answer within ${timeoutMs / 1000} s`;
+        throw new ClientError('timeout', message, { cause });
+      }
+      throw cause instanceof ClientError ? cause : brokenError(url, cause);
+    }
+  };
+
+  const counted = async <T>(url: URL, signal: AbortSignal, call: () => Promise<T>): Promise<T> => {
+    const began = performance.now();
+    const count = (outcome: string): void =>
+      networkRequests.observe({ service: serviceOf(url), outcome }, secondsSince(began));
+    try {
+      const value = await call();
+      count('done');
+      return value;
+    } catch (error) {
+      if (!signal.aborted) count(error instanceof ClientError ? error.kind : 'broken');
+      throw error;
+    }
+  };
+
+  return {
+    get: (url, options) => counted(url, options.signal, async () => parsed(url, await fetched(url, json, options))),
+    text: (url, options) =>
+      counted(url, options.signal, async () => (await fetched(url, plain, options)).toString('utf8')),
     close: () => agent.destroy(),
   };
 }
@@ -74,6 +104,7 @@ export function jsonHttp({ guard, timeoutMs = 10_000 }: JsonHttpOptions = {}): J
 function serviceOf({ pathname }: URL): string {
   if (pathname.startsWith('/xrpc/sh.tangled.')) return 'knot';
   if (pathname.startsWith('/xrpc/')) return 'pds';
+  if (pathname.endsWith('/atproto-did')) return 'handle';
   return pathname.endsWith('/did.json') ? 'did:web' : 'plc';
 }
 

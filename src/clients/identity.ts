@@ -1,5 +1,11 @@
 import { type FoundPublicKey, getPublicKeyFromDidController } from '@atcute/crypto';
-import { type DidDocument, getAtprotoVerificationMaterial, getPdsEndpoint, isAtprotoWebDid } from '@atcute/identity';
+import {
+  type DidDocument,
+  getAtprotoHandle,
+  getAtprotoVerificationMaterial,
+  getPdsEndpoint,
+  isAtprotoWebDid,
+} from '@atcute/identity';
 import {
   AtprotoWebDidDocumentResolver,
   DidDocumentResolutionError,
@@ -22,6 +28,11 @@ export interface Identity {
    * Throws like `pdsOf`.
    */
   keyOf(did: string, signal: AbortSignal, maxAgeMs?: number): Promise<SigningKey>;
+  /**
+   * The handle that its DID document names, in small letters; undefined when there is none. That is only what the account
+   * says: `handleClient` tells whose it is. Throws like `pdsOf`.
+   */
+  handleOf(did: string, signal: AbortSignal): Promise<string | undefined>;
   /** Its PDS from memory; undefined when it would have to be asked for. */
   known(did: string): string | undefined;
   /** It may have moved: the next `pdsOf` asks. */
@@ -105,6 +116,11 @@ export function identityClient({ open, guarded, pace, plcUrl, dev, keepMs = 3_60
       const key = signingKeyIn(await documentOf(did, signal), did);
       keys.set(did, { key, readAt });
       return key;
+    },
+    async handleOf(did, signal) {
+      const handle = getAtprotoHandle(await documentOf(did, signal))?.toLowerCase();
+      // atproto's word for one that is not valid
+      return handle === 'handle.invalid' ? undefined : handle;
     },
     known: (did) => places.get(did),
     forget(did) {

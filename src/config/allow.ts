@@ -38,11 +38,17 @@ const tooMuch =
   'must be rules with at most two stars in a name and three on a side of the arrow, no backslash or parenthesis, and ' +
   `at most ${longestGlob} characters on a side, but one of them is `;
 
+/** Handles are the same in large letters. */
+function withHandle(repo: string): string {
+  const [owner = '', name = ''] = repo.split('/');
+  return owner.includes('did:') ? repo : `${owner.toLowerCase()}/${name}`;
+}
+
 function parseRule(line: string): AllowRule | string {
   const [repo, target, ...rest] = line.split(arrow);
   const right = repo !== undefined && target !== undefined && rest.length === 0;
   if (right && twoParts.test(repo) && twoParts.test(target)) {
-    return [repo, target].every(isQuick) ? { repo, target } : `${tooMuch}"${line.slice(0, 400)}"`;
+    return [repo, target].every(isQuick) ? { repo: withHandle(repo), target } : `${tooMuch}"${line.slice(0, 400)}"`;
   }
   return `must be rules "did-or-handle/repo -> org/pipeline", but one of them is "${line}"`;
 }

@@ -294,7 +294,7 @@ export const settings = {
     group: 'Buildkite',
     form: allowRules,
     description:
-      'Which repositories may use which pipelines: `did-or-handle/repo -> org/pipeline` (or `=>`, `→`), with `*` and the other globs on both sides. Unset: every repository may use every pipeline of `WHORL_BUILDKITE_ORG`.',
+      'Which repositories may use which pipelines: `did-or-handle/repo -> org/pipeline` (or `=>`, `→`), with `*` and the other globs on both sides. A handle counts while it is the account’s own, by its DNS record or its host. Unset: every repository may use every pipeline of `WHORL_BUILDKITE_ORG`.',
     example: 'alice.example/* -> acme/*, did:plc:z72i7hdynmk6r22z27h6tvur/site -> acme/site',
   },
   eventsRewind: {

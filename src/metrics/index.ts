@@ -60,7 +60,7 @@ export const ciRequests = histogram(
 
 export const networkRequests = histogram(
   'whorl_network_request_duration_seconds',
-  'Requests to the network’s directory (plc), to did:web hosts and to account servers (pds).',
+  'Requests to the network’s directory (plc), to hosts of did:web and of handles, and to account servers (pds).',
   ['service', 'outcome'],
 );
 

@@ -11,6 +11,7 @@ import { notThere, serverOf, temporalAdvice, type TemporalAt } from '../temporal
 import { createActivities } from '../activities/index.ts';
 import { measuredActivities } from '../activities/measured.ts';
 import { logQueue } from '../pipeline/ids.ts';
+import { type AccountNames, accountNames } from '../clients/names.ts';
 import type { Provider } from '../providers/provider.ts';
 import { rulesOf } from '../providers/buildkite/allow.ts';
 import { providers } from '../providers/index.ts';
@@ -48,10 +49,11 @@ export async function startWorker(deps: RoleDeps, options: WorkerRoleOptions = {
   await startRuntime(log);
   const connection = await connect(temporal);
   const release = releaser({ sql, log });
+  const names = accountNames({ dev: config.dev, plcUrl: config.network.plcUrl });
   const activities = createActivities({
     sql,
     log,
-    providers: configuredProviders(deps),
+    providers: configuredProviders(deps, names),
     withheld: (until) => release.wake(until),
     secrets: config.logs.secrets,
     maxLogBytes: config.logs.maxBytes,
@@ -104,6 +106,7 @@ export async function startWorker(deps: RoleDeps, options: WorkerRoleOptions = {
       await schedule;
       await client.connection.close();
       await release.stop();
+      await names.close();
       await connection.close();
     },
   };
@@ -150,7 +153,7 @@ const shutDown = (workers: Worker[]): void => {
   for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
 };
 
-function configuredProviders({ config, sql, log }: RoleDeps): Record<string, Provider> {
+function configuredProviders({ config, sql, log }: RoleDeps, names: AccountNames): Record<string, Provider> {
   const { buildkite } = config;
   return providers({
     fake: { pollMs: config.fake.pollMs },
@@ -159,7 +162,7 @@ function configuredProviders({ config, sql, log }: RoleDeps): Record<string, Pro
       token: buildkite.token,
       limiter: limiter(sql, { limit: buildkite.requestsPerMinute, windowMs: 60_000 }),
       log,
-      allow: rulesOf(buildkite),
+      allow: { rules: rulesOf(buildkite), names },
     },
   });
 }

@@ -136,7 +136,7 @@ test('what a build sends to the CI has the same headers, whatever the words of a
       token: () => 't0ken',
       limiter: { reserve: async () => new Date(0), block: async () => {} },
       log: pino({ level: 'silent' }),
-      allow: [{ repo: '**', target: 'acme/*' }],
+      allow: { rules: [{ repo: '**', target: 'acme/*' }] },
     },
   })['buildkite'];
   if (!ci) throw new Error('there is no such provider');

@@ -236,7 +236,7 @@ describe('the allow-list', () => {
   const rule = (repo: string, target: string) => ({ repo, target });
   test('lets through what one rule allows whole', async () => {
     const allow = [rule('did:plc:bob/app', 'acme/other'), rule('did:plc:alice/app', 'acme/app')];
-    await expect(client({ allow }).create(request(), never())).resolves.toBeDefined();
+    await expect(client({ allow: { rules: allow } }).create(request(), never())).resolves.toBeDefined();
   });
   test.each([
     ['no rule', []],
@@ -244,7 +244,7 @@ describe('the allow-list', () => {
     ['two rules that each allow half', [rule('did:plc:alice/app', 'acme/other'), rule('did:plc:bob/app', 'acme/app')]],
   ])('refuses with %s, and asks Buildkite nothing', async (_name, allow) => {
     const before = sim.requests.length;
-    await expect(client({ allow }).create(request(), never())).rejects.toMatchObject({
+    await expect(client({ allow: { rules: allow } }).create(request(), never())).rejects.toMatchObject({
       failure: 'Forbidden',
       message: expect.stringMatching(/did:plc:alice\/app.*acme\/app.*allow-list/),
     });

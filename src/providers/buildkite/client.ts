@@ -1,9 +1,8 @@
-import type { AllowRule } from '../../allow.ts';
 import type { Failure } from '../../pipeline/failures.ts';
 import { ProviderError } from '../errors.ts';
 import type { BuildRef, Limiter, Provider } from '../provider.ts';
 import { readHealth, readIdentity } from './account.ts';
-import { checkAllowed } from './allow.ts';
+import { type Allow, checkAllowed } from './allow.ts';
 import { addressOf, builtOf, createBody, goneOf, refOf } from './builds.ts';
 import { parseJson } from './answers.ts';
 import { createHttp, isRefusal, type Refusal } from './http.ts';
@@ -27,7 +26,7 @@ export interface BuildkiteOptions {
   token: () => string;
   limiter: Limiter;
   /** Unset: every repository may use every target that the token reaches. */
-  allow?: readonly AllowRule[];
+  allow?: Allow;
   log?: Log;
   /** For one request with its answer, and for each silence in a log; default 10 s. */
   timeoutMs?: number;
@@ -41,7 +40,7 @@ const retried = 'failed,canceled,expired,timed_out';
 
 /** Buildkite, by its REST API. */
 export function buildkite(options: BuildkiteOptions): Provider {
-  const { token, limiter, allow, log, timeoutMs = 10_000 } = options;
+  const { token, limiter, allow = {}, log, timeoutMs = 10_000 } = options;
   const http = createHttp({ apiUrl: options.apiUrl.replace(/\/+$/, ''), token, limiter, timeoutMs });
   // Learnt from our own create answers, or asked for once; a new token may be another user's.
   let known: { token: string; identity: Identity } | undefined;
@@ -67,7 +66,7 @@ export function buildkite(options: BuildkiteOptions): Provider {
     async create(request, signal) {
       const target = targetOf(request.spec.target);
       const where = `${target.org}/${target.pipeline}`;
-      checkAllowed(allow, request.spec.repo, target);
+      await checkAllowed(allow, request.spec.repo, target, signal);
       const answer = await http.call({
         method: 'POST',
         path: ['organizations', target.org, 'pipelines', target.pipeline, 'builds'],
