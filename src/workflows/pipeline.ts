@@ -1,4 +1,12 @@
-import { CancellationScope, condition, continueAsNew, setHandler, Trigger, workflowInfo } from '@temporalio/workflow';
+import {
+  CancellationScope,
+  condition,
+  continueAsNew,
+  setHandler,
+  patched,
+  Trigger,
+  workflowInfo,
+} from '@temporalio/workflow';
 import { currentBuild, standing } from '../pipeline/job.ts';
 import type { Status } from '../pipeline/status.ts';
 import { activitiesFor } from './activities.ts';
@@ -10,7 +18,7 @@ import { logKeeper, watchLog } from './logs.ts';
 import * as messages from './messages.ts';
 import { publisher } from './publisher.ts';
 import { reader } from './reader.ts';
-import { hasEnded, type JobRun, newRun, observe, takeUp } from './run.ts';
+import { hasEnded, isSaid, type JobRun, newRun, observe, takeUp } from './run.ts';
 import { mustContinue, type Pipeline, requires, settled, targets } from './state.ts';
 import { refresh, viewOf } from './view.ts';
 
@@ -157,7 +165,8 @@ async function resume(p: Pipeline): Promise<boolean> {
   p.epoch = Math.max(p.epoch, found.epoch);
   for (const { name, kept, shown, brought } of found.jobs) {
     const run = p.runs.find((candidate) => candidate.name === name);
-    if (run && kept) takeUp(run, kept, shown);
+    const unsaid = kept && shown !== undefined && !isSaid(kept, shown) && patched('says-what-was-not-shown');
+    if (run && kept) takeUp(run, kept, unsaid ? shown : undefined);
     if (run && brought) run.log.brought = brought;
     if (run) adoptEarly(p, run);
   }

@@ -119,6 +119,10 @@ export function takeUp(run: JobRun, kept: Kept, shown?: Shown | null): void {
   }
 }
 
+/** Whether what was published is all that is kept. */
+export const isSaid = ({ job, note }: Kept, shown: Shown | null): boolean =>
+  shown !== null && showKey(shown, note) === showKey(standing(job), note);
+
 export const keep = ({ job, attempts, note }: JobRun): Kept => ({ job, attempts, note });
 
 /** What the forge should be told: where the job stands, with the reason if it waits for a person. */
