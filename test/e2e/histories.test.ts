@@ -121,7 +121,7 @@ const changes: Change[] = [
     what: 'sets a search attribute before it begins',
     edits: [
       ['workflows/pipeline.ts', begins, `upsertSearchAttributes({ Parked: ['so'] }); ${begins}`],
-      ['workflows/pipeline.ts', 'condition, continueAsNew', 'condition, upsertSearchAttributes, continueAsNew'],
+      ['workflows/pipeline.ts', '  continueAsNew,', '  continueAsNew,\n  upsertSearchAttributes,'],
     ],
     breaks: begun,
     says: [
@@ -137,10 +137,7 @@ const changes: Change[] = [
   },
   {
     what: 'waits before it begins, but only what it starts itself',
-    edits: [
-      ['workflows/pipeline.ts', begins, `if (patched('wait')) ${waits} ${begins}`],
-      ['workflows/pipeline.ts', 'condition, continueAsNew', 'condition, patched, continueAsNew'],
-    ],
+    edits: [['workflows/pipeline.ts', begins, `if (patched('wait')) ${waits} ${begins}`]],
     breaks: [],
   },
   {
