@@ -34,7 +34,7 @@ export const rulesOf = ({
 }): readonly AllowRule[] => allow ?? (org === undefined ? [] : [{ repo: '**', target: `${org}/*` }]);
 
 /** Whether a rule may mean a handle. */
-export const isOfHandle = ({ repo }: AllowRule): boolean => !repo.startsWith('did:');
+const isOfHandle = ({ repo }: AllowRule): boolean => !repo.startsWith('did:');
 
 /**
  * Throws `Forbidden` when a list is there and no line of it lets this repository use this target, and `Transient` when that
