@@ -63,7 +63,7 @@ serve<CiControl>({
       keepBodies: false,
       log: logWriter(seed, paceMs, secrets),
     });
-    const script = scripts(paceMs)(seed);
+    const script = scripts(paceMs, () => faults.lag())(seed);
     sim.script((build, cause) => {
       made++;
       if (build.creator?.id === sim.user.id) ours.push(build.id);

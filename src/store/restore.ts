@@ -83,6 +83,7 @@ export async function finishRestore(sql: Sql, { epoch }: Restore): Promise<void>
  * - Readers have seen later cursors than the last one here.
  * - What was withheld and is no end was overtaken long ago. An end is shown once more, under the same key.
  * - What people asked for may have been carried out; done twice it would be wrong.
+ * - A cancel that was answered may have been in a workflow alone, which is gone: the attempt says now that it is to stop.
  * - Records may have been missed.
  *
  * @returns how many commands were refused
@@ -103,6 +104,18 @@ export async function cutOff(sql: Sql, { epoch }: Restore): Promise<number> {
       returning kind
     ), five as (
       update accounts set due_at = clock_timestamp() where due_at > clock_timestamp() and due_at < 'infinity'
+    ), six as (
+      update attempts set cancel_asked_at = clock_timestamp()
+      from jobs where jobs.pipeline = attempts.pipeline and jobs.name = attempts.job and jobs.rank < 2
+        and attempts.cancel_asked_at is null
+        and exists (
+          select from commands where kind = 'cancel' and state = 'done' and commands.pipeline = attempts.pipeline
+            and coalesce(commands.job, attempts.job) = attempts.job and commands.received_at >= attempts.created_at
+        )
+        and not exists (
+          select from attempts newer where newer.pipeline = attempts.pipeline and newer.job = attempts.job
+            and newer.attempt > attempts.attempt
+        )
     )
     select (select count(*)::int from four where kind <> 'watch') as refused`;
   return row.refused;

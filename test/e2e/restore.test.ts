@@ -268,6 +268,49 @@ test('a cancel that was under way when the database was lost is carried out', as
   expect(whorl.appview.problems).toEqual([]);
 });
 
+test('a cancel that was answered, and written down nowhere else when the database was lost, is carried out', async (context) => {
+  const { whorl, begin, end } = await mortal(context);
+  const { ci, sql } = whorl;
+  const built = whorl.push(oneFile);
+  const build = await toRunning(whorl, built);
+  ci.onRequest({ route: 'cancel' }, answer(503), 'always');
+  const again = whorl.push(oneFile);
+  await toEnd(whorl, again, 'failed');
+  await whorl.command('rerun', again.id);
+  const second = await buildOf(whorl, again, 'ci.yml', 2);
+  const sha = newSha();
+  ci.onRequest(createOf(sha), answer(503), 'always');
+  const unbuilt = whorl.push(oneFile, { newSha: sha });
+  await failingActivity(unbuilt, 'create:ci.yml');
+  await sql`create table waiting as select * from jobs where pipeline = ${unbuilt.id}`;
+  for (const { id } of [built, unbuilt]) expect(await whorl.command('cancel', id)).toMatchObject({ state: 'done' });
+  await unbuilt.shows('ci.yml', 'cancelled');
+  await end();
+  // As it stood before any step of theirs. And a cancel of the attempt before the last is none of the last.
+  await sql`update attempts set cancel_asked_at = null`;
+  await sql`delete from statuses where pipeline = ${unbuilt.id} and rank = 2`;
+  await sql`
+    update jobs set status = waiting.status, rank = waiting.rank, error = null, state = waiting.state
+    from waiting where waiting.pipeline = jobs.pipeline`;
+  await sql`drop table waiting`;
+  await sql`
+    insert into commands (id, share, pipeline, kind, by, state, result, received_at, settled_at)
+    select 'earlier', share, ${again.id}, 'cancel', 'test', 'done', 'Cancelling ci.yml.', created_at, created_at
+    from commands, attempts where attempts.pipeline = ${again.id} and attempt = 1 and kind = 'rerun'`;
+  const backup = await backUp(sql);
+  await disaster(whorl, backup);
+  ci.clearFaults();
+  await begin();
+
+  await until('the CI is asked to stop', () => ci.build(build).state === 'canceling');
+  ci.advance(build, 'canceled');
+  for (const pushed of [built, unbuilt]) await says(whorl, pushed, 'cancelled');
+  ci.finish(second.id, 'passed');
+  await says(whorl, again, 'success');
+  for (const pushed of [built, unbuilt, again]) await pushed.ended();
+  expect(buildsOf(whorl, unbuilt)).toEqual([]);
+});
+
 test('a rebuild that is over before its restored pipeline is opened again is taken over', async (context) => {
   // The CI does not list it yet when its builds are looked for.
   const { whorl, end } = await mortal(context, { buildkite: { indexLag: 'manual' } });

@@ -44,6 +44,19 @@ test('each script leads to an end by itself', async () => {
   expect(ends).toEqual(new Set(['passed', 'failed', 'canceled', 'skipped', 'not_run']));
 });
 
+test('a build that no list shows for longer than all looks together lasts until sweeps can find it', async () => {
+  const build = await someBuild();
+  const endOf = (n: number, lag: number): number => {
+    const script = scripts(100, () => lag)(1)(numbered(build, n), 'create');
+    const last = script && 'steps' in script ? script.steps.at(-1) : undefined;
+    return typeof last === 'object' ? (last.after ?? 0) : 0;
+  };
+  for (let n = 1; n <= 200; n++) {
+    expect(endOf(n, 9_000)).toBe(endOf(n, 0));
+    expect(endOf(n, 20_000)).toBe(endOf(n, 0) + 50_000);
+  }
+});
+
 test('a log holds each secret in each way, and only grows', async () => {
   const build = await someBuild();
   const [known] = build.jobs;

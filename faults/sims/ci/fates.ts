@@ -39,9 +39,18 @@ export function fateOf(seed: number, build: Readonly<Build>): Fate {
 /** True for a build that is `running` at some time. */
 export const runs = (seed: number, build: Readonly<Build>): boolean => fateOf(seed, build) !== 'never runs';
 
-/** What a new build does. `paceMs` is about how long it stays in a state. */
+/** All looks of a create together, ms, as `settings.ts` has them. */
+const LOOKS = 15_000;
+/** By then sweeps have met a second build, ms. */
+const SWEPT = 30_000;
+
+/**
+ * What a new build does. `paceMs` is about how long it stays in a state, and `lag` how long the lists do not know it now,
+ * ms. Builds take a second in a run and minutes in production, where looks take half of one: one that no list shows for
+ * longer than all looks may be made again, and lasts until that can be found out.
+ */
 export const scripts =
-  (paceMs: number): Scripts =>
+  (paceMs: number, lag: () => number = () => 0): Scripts =>
   (seed) =>
   (build): Script => {
     const draw = (about: string): number => drawn(seed, nameOf(build), about);
@@ -76,8 +85,15 @@ export const scripts =
       'never runs': () => ['scheduled', { to: draw('why') < 0.5 ? 'skipped' : 'not_run', after: after('end') }],
       'is slow': () => [...run, { to: 'passed', after: after('end', 10) }],
     };
-    return { jobs, steps: steps[fateOf(seed, build)]() };
+    const planned = steps[fateOf(seed, build)]();
+    return { jobs, steps: lag() > LOOKS ? lasting(planned, lag() + SWEPT) : planned };
   };
+
+/** The same, with an end that comes so much later, ms. */
+function lasting(steps: Step[], ms: number): Step[] {
+  const end = steps.at(-1);
+  return typeof end === 'object' ? [...steps.slice(0, -1), { ...end, after: (end.after ?? 0) + ms }] : steps;
+}
 
 /** What follows when a job is retried: it passes more often than not. */
 export const retries =

@@ -34,6 +34,8 @@ export interface CiFaults {
   on(fault: CiFault): number;
   /** Takes it off, and says how often it acted. Zero for a number that is off already. */
   off(number: number): number;
+  /** How long lists do not know a build that is made now, ms. */
+  lag(): number;
 }
 
 /** Routes that change something: only there does it matter whether the work was done. */
@@ -50,7 +52,8 @@ export function ciFaults(patient: Patient): CiFaults {
   let last = 0;
   let oldSecrets = 0;
 
-  const setLag = (): void => sim.setIndexLag(Math.max(0, ...lags.values()));
+  const lag = (): number => Math.max(0, ...lags.values());
+  const setLag = (): void => sim.setIndexLag(lag());
   const request = (match: RequestMatch, action: RequestAction, lucky: () => boolean): Rule =>
     sim.onRequest({ ...match, where: lucky }, action, 'always');
   const hook = (match: HookMatch, action: HookAction, lucky: () => boolean): Rule =>
@@ -127,6 +130,7 @@ export function ciFaults(patient: Patient): CiFaults {
       active.delete(number);
       return end?.() ?? 0;
     },
+    lag,
   };
 }
 
