@@ -27,13 +27,18 @@ export const pipelines = ['acme/app', 'acme/lint', 'acme/web', 'acme/docs'];
  */
 export type Durations = Record<string, [ours: string, production: string]>;
 
+/** When a create whose answer was lost looks for its build, s. */
+const looks = [1, 2, 4, 8];
+/** All of them together, ms. */
+export const looksMs = looks.reduce((sum, seconds) => sum + seconds, 0) * 1_000;
+
 const durations: Durations = {
   WHORL_SILENCE_FIRST: ['4s', '2m'],
   WHORL_SILENCE_MAX: ['20s', '1h'],
   WHORL_RESEND_AFTER: ['3s', '45s'],
   WHORL_CANCEL_CONFIRM: ['8s', '2m'],
   WHORL_SWEEP_AFTER: ['3s,8s,16s', '1m,5m,30m'],
-  WHORL_CREATE_LOOKS: ['1s,2s,4s,8s', '2s,5s,10s,20s'],
+  WHORL_CREATE_LOOKS: [looks.map((seconds) => `${seconds}s`).join(','), '2s,5s,10s,20s'],
   WHORL_CREATE_TIMEOUT: ['10s', '30s'],
   WHORL_READ_TIMEOUT: ['10s', '1m'],
   WHORL_PUBLISH_TIMEOUT: ['10s', '10s'],

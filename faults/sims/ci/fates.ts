@@ -1,5 +1,6 @@
 import type { Build, JobOutcome, JobPlan, Script, ScriptRule, Step } from '../../../sim/buildkite/index.ts';
 import type { Scripts } from '../../contract.ts';
+import { looksMs } from '../../settings.ts';
 import { drawn } from '../dice.ts';
 
 /** What becomes of builds, and how often: the parts make 100. */
@@ -39,8 +40,6 @@ export function fateOf(seed: number, build: Readonly<Build>): Fate {
 /** True for a build that is `running` at some time. */
 export const runs = (seed: number, build: Readonly<Build>): boolean => fateOf(seed, build) !== 'never runs';
 
-/** All looks of a create together, ms, as `settings.ts` has them. */
-const LOOKS = 15_000;
 /** By then sweeps have met a second build, ms. */
 const SWEPT = 30_000;
 
@@ -86,7 +85,7 @@ export const scripts =
       'is slow': () => [...run, { to: 'passed', after: after('end', 10) }],
     };
     const planned = steps[fateOf(seed, build)]();
-    return { jobs, steps: lag() > LOOKS ? lasting(planned, lag() + SWEPT) : planned };
+    return { jobs, steps: lag() > looksMs ? lasting(planned, lag() + SWEPT) : planned };
   };
 
 /** The same, with an end that comes so much later, ms. */

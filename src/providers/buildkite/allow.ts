@@ -1,16 +1,10 @@
 import { type AllowRule, allows } from '../../allow.ts';
 import { AccountInactive, ClientError } from '../../clients/error.ts';
+import type { AccountNames } from '../../clients/names.ts';
 import { ProviderError } from '../errors.ts';
 
 /** What allow-list rules with handles are checked against. */
-export interface Names {
-  /** The handle that the account claims, in small letters. */
-  handleOf(did: string, signal: AbortSignal): Promise<string | undefined>;
-  /** The account that the handle really names. */
-  didOf(handle: string, signal: AbortSignal): Promise<string | undefined>;
-  /** What was said of it did not do: the next time it is asked for anew. */
-  forget(handleOrDid: string): void;
-}
+export type Names = Omit<AccountNames, 'close'>;
 
 export interface Allow {
   /** Unset: every repository may use every target. */
