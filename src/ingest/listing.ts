@@ -43,7 +43,7 @@ export async function listAccount(
   signal: AbortSignal,
 ): Promise<void> {
   const { sql, held, pds } = deps;
-  const { did, listedRev } = account;
+  const { did, version, listedRev } = account;
   const began = new Date(await readTime(sql));
   const rev = await pds.latestRev(origin, did, signal);
   if (listedRev !== null && rev < listedRev) {
@@ -58,7 +58,7 @@ export async function listAccount(
     }
   }
   signal.throwIfAborted();
-  mine(await finishListing(sql, held, { did, rev, collections, began }));
+  mine(await finishListing(sql, held, { did, version, rev, collections, began }));
 }
 
 /** Only the owner's word makes a member. */

@@ -10,12 +10,14 @@ export interface DueAccount {
   listedRev: string | null;
   /** how often listing it has failed since it last worked */
   tries: number;
+  /** which version of its row this is; another when anything about it has changed */
+  version: string;
 }
 
 /** Those of the owner and of members that are due: the owner first, then what has waited longest. */
 export async function dueAccounts(sql: Sql, limit: number): Promise<DueAccount[]> {
   return await sql<DueAccount[]>`
-    select did, did = owner as owner, listed_rev as "listedRev", tries from spindle, accounts
+    select did, did = owner as owner, listed_rev as "listedRev", tries, accounts.xmin::text as version from spindle, accounts
     where due_at <= clock_timestamp() and (did = owner or ${isMember(sql)})
     order by did = owner desc, due_at, did limit ${limit}`;
 }

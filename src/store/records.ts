@@ -167,16 +167,19 @@ async function write(
 
 /**
  * Ends a listing: what of these collections is live and was not shown is deleted as of its rev.
+ * An account that is due and has changed since it was taken is listed once more.
+ * @param version of the account's row, as it was taken
  * @param collections all that an account of its kind is listed for: later, no older change of it is news
- * An account that has become due since it began is listed once more.
  * @param began when the listing began, by our clock
  * @returns false when the lease is lost
  */
 export async function finishListing(
   sql: Sql,
   held: Held,
-  { did, rev, collections, began }: { did: string; rev: string; collections: readonly string[]; began: Date },
+  listing: { did: string; version: string; rev: string; collections: readonly string[]; began: Date },
 ): Promise<boolean> {
+  const { did, version, rev, collections, began } = listing;
+  const anew = sql`a.xmin::text <> ${version} and a.due_at <= clock_timestamp()`;
   const [result] = await sql<{ mine: boolean }[]>`
     with ${lease(sql, held)},
     before as materialized (select active, floor, status_at from accounts where did = ${did}),
@@ -190,10 +193,9 @@ export async function finishListing(
       insert into accounts as a (did, listed_at, listed_rev, due_at)
       select ${did}, least(${began}::timestamptz, clock_timestamp()), ${rev}, ${nextListing(sql, did)} from mine
       on conflict (did) do update set listed_at = greatest(a.listed_at, excluded.listed_at),
-        -- due since it began: what concerns us has changed, and pages that it had read by then may lack some of it
-        listed_rev = case when a.due_at > ${began} and a.due_at <= clock_timestamp()
-          then a.listed_rev else greatest(a.listed_rev, excluded.listed_rev) end,
-        due_at = case when a.due_at > ${began} and a.due_at <= clock_timestamp() then a.due_at else excluded.due_at end,
+        -- due anew: what concerns us has changed, and pages that it had read by then may lack some of it
+        listed_rev = case when ${anew} then a.listed_rev else greatest(a.listed_rev, excluded.listed_rev) end,
+        due_at = case when ${anew} then a.due_at else excluded.due_at end,
         asked_at = null,
         -- its server speaks for it; but what the network said since then is newer
         active_since = case when a.active is false and coalesce(a.status_at < excluded.listed_at, true)

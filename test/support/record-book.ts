@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { NSID } from '../../src/forges/tangled/nsid.ts';
 import { tidAt } from '../../src/forges/tangled/tid.ts';
+import type { Sql } from '../../src/store/db.ts';
 import { addSources, takeLeases } from '../../src/store/leases.ts';
 import { applyChange, applyPage, type Change, finishListing, type Held, type Page } from '../../src/store/records.ts';
 import { beSpindle } from '../../src/store/spindle.ts';
@@ -32,6 +33,12 @@ export const changed = (did: string, collection: string, n: number, value: Chang
   value,
   at: at(n),
 });
+
+/** An account's row as a listing takes it; of one that is not there yet, none. */
+export async function versionOf(sql: Sql, did: string): Promise<string> {
+  const [row] = await sql<{ version: string }[]>`select xmin::text as version from accounts where did = ${did}`;
+  return row?.version ?? '';
+}
 
 /** A database of the file, empty before each test but for who the spindle is, with the leases of who writes records. */
 export function recordBook() {
@@ -93,11 +100,11 @@ export function recordBook() {
     stored,
     invite: (subject = alice, n = 1) => apply(changed(owner, member, n, memberOf(subject), subject)),
     async list(did: string, n: number, records: Page['records'], began = n): Promise<void> {
-      // It was due by then: the times here are not those of the database.
-      await db.sql`update accounts set due_at = ${at(began)} where did = ${did} and due_at <= clock_timestamp()`;
+      const version = await versionOf(db.sql, did);
       await applyPage(db.sql, lister, { did, rev: rev(n), records });
       await finishListing(db.sql, lister, {
         did,
+        version,
         rev: rev(n),
         collections: [member, repo, collaborator],
         began: at(began),

@@ -7,6 +7,7 @@ import { pinRepo } from '../../src/store/repos.ts';
 import { beSpindle } from '../../src/store/spindle.ts';
 import { commandLine } from '../support/cli.ts';
 import { type FreshDatabase, freshDatabase } from '../support/database.ts';
+import { versionOf } from '../support/record-book.ts';
 
 const host = 'spindle.example';
 const knot = 'knot.example';
@@ -101,7 +102,8 @@ test('what is missing is said in words, with what to do', async () => {
 test('it shows how the last listing went, and the events that were held or refused', async () => {
   await be();
   await invite();
-  await finishListing(db.sql, held, { did: alice, rev: tidAt(base), collections: [repo], began: at(10) });
+  const version = await versionOf(db.sql, alice);
+  await finishListing(db.sql, held, { did: alice, version, rev: tidAt(base), collections: [repo], began: at(10) });
   await listingFailed(db.sql, held, alice, 'https://pds.example answered 502\u001b[2J', 60_000);
   await hold('one', 'refused', 'its record names no spindle');
   await hold('two', 'held', 'there is no record of it');
