@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { ownShell, run } from './cli/index.ts';
-import { whorlProgram } from './cli/program.ts';
+import { namesRole, roleProgram } from './cli/role-program.ts';
+import { ownShell, run } from './cli/shell.ts';
 
 // Whoever reads our output may have had enough of it, as `head` does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -8,7 +8,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
-const code = await run(whorlProgram(ownShell), process.argv.slice(2), ownShell);
+const args = process.argv.slice(2);
+const program = namesRole(args) ? roleProgram() : (await import('./cli/program.ts')).whorlProgram();
+const code = await run(program, args, ownShell);
 // Roles set the exit code themselves.
 if (code !== 0) {
   process.exitCode = code;

@@ -13,7 +13,7 @@ import { reposCommand } from './repos.ts';
 import { restoreCommand } from './restore.ts';
 import { ownShell, type Shell } from './shell.ts';
 
-export { ownShell, run, type Shell } from './shell.ts';
+export { run, type Shell } from './shell.ts';
 
 /** Adds the commands that look and ask. Whoever runs the program with `run` gets their exit code. */
 export function addCommands(program: Command, shell: Shell = ownShell): Command {

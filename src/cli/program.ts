@@ -1,19 +1,12 @@
 import { Command } from 'commander';
-import { version } from '../version.ts';
 import { exitCodesHelp, widthOf } from './help.ts';
 import { addCommands } from './index.ts';
-import { runCommands } from './run.ts';
+import { roleProgram } from './role-program.ts';
 import { ownShell, type Shell } from './shell.ts';
 
 /** The whole command line. Nothing runs, and nothing large is loaded, before it is parsed. */
 export function whorlProgram(shell: Shell = ownShell): Command {
-  const program = new Command('whorl')
-    .description('A Tangled spindle that runs CI anywhere, durably.')
-    .version(version)
-    .option('--no-color', 'no colours, also on a terminal; NO_COLOR=1 does the same')
-    .on('option:no-color', () => void (shell.colours = false));
-  program.commandsGroup('Run:');
-  for (const command of runCommands()) program.addCommand(command);
+  const program = roleProgram(shell);
   addCommands(program, shell);
   const help = new Command('help').argument('[command]').description('show the help of a command').helpOption(false);
   program.addHelpCommand(help.helpGroup('Operation:'));

@@ -11,9 +11,10 @@ import { notThere, serverOf, temporalAdvice, type TemporalAt } from '../temporal
 import { createActivities } from '../activities/index.ts';
 import { measuredActivities } from '../activities/measured.ts';
 import { logQueue } from '../pipeline/ids.ts';
-import { type AccountNames, accountNames } from '../clients/names.ts';
+import type { Config } from '../config/index.ts';
+import type { AccountNames } from '../clients/names.ts';
 import type { Provider } from '../providers/provider.ts';
-import { rulesOf } from '../providers/buildkite/allow.ts';
+import { isOfHandle, rulesOf } from '../providers/buildkite/allow.ts';
 import { providers } from '../providers/index.ts';
 import { limiter } from '../store/slots.ts';
 import { releaser } from '../store/releaser.ts';
@@ -49,7 +50,7 @@ export async function startWorker(deps: RoleDeps, options: WorkerRoleOptions = {
   await startRuntime(log);
   const connection = await connect(temporal);
   const release = releaser({ sql, log });
-  const names = accountNames({ dev: config.dev, plcUrl: config.network.plcUrl });
+  const names = await accountNames(config);
   const activities = createActivities({
     sql,
     log,
@@ -106,7 +107,7 @@ export async function startWorker(deps: RoleDeps, options: WorkerRoleOptions = {
       await schedule;
       await client.connection.close();
       await release.stop();
-      await names.close();
+      await names?.close();
       await connection.close();
     },
   };
@@ -153,7 +154,17 @@ const shutDown = (workers: Worker[]): void => {
   for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
 };
 
-function configuredProviders({ config, sql, log }: RoleDeps, names: AccountNames): Record<string, Provider> {
+/** Where no rule of the allow-list may mean a handle, nobody is asked for one. */
+async function accountNames({ buildkite, dev, network }: Config): Promise<AccountNames | undefined> {
+  if (!buildkite || !rulesOf(buildkite).some(isOfHandle)) return undefined;
+  const names = await import('../clients/names.ts');
+  return names.accountNames({ dev, plcUrl: network.plcUrl });
+}
+
+function configuredProviders(
+  { config, sql, log }: RoleDeps,
+  names: AccountNames | undefined,
+): Record<string, Provider> {
   const { buildkite } = config;
   return providers({
     fake: { pollMs: config.fake.pollMs },

@@ -7,7 +7,7 @@ import type { Sql } from '../store/db.ts';
 import { watchLog } from '../store/watchers.ts';
 import { version } from '../version.ts';
 import { addressRate, type RateOptions } from './address-rate.ts';
-import { callers } from './callers.ts';
+import type { CallerOptions, Callers } from './callers.ts';
 import { type EventsOptions, eventStream } from './events.ts';
 import { type HubOptions, hub } from './hub.ts';
 import { type Identity, identityRoutes } from './identity.ts';
@@ -65,7 +65,7 @@ export function buildServer({
     ...logsOptions,
   });
   const logs = logStream(sql, written, log, logsOptions);
-  const calling = callers({ ...identity, plcUrl: callOptions?.plcUrl });
+  const calling = lateCallers({ ...identity, plcUrl: callOptions?.plcUrl });
   const connections = acceptRawTargets(app.server);
   let closing = false;
 
@@ -107,4 +107,15 @@ export function buildServer({
     await Promise.all([statuses.stop(), written.stop(), calling.close()]);
   });
   return app;
+}
+
+/** Made when somebody calls: what knows accounts and knots takes some 8 MB, and most spindles are hardly ever called. */
+function lateCallers(options: CallerOptions): Callers {
+  let made: Promise<Callers> | undefined;
+  const called = (): Promise<Callers> => (made ??= import('./callers.ts').then(({ callers }) => callers(options)));
+  return {
+    authenticate: async (...args) => (await called()).authenticate(...args),
+    knot: { collaboratorsOf: async (...args) => (await called()).knot.collaboratorsOf(...args) },
+    close: async () => (await made)?.close(),
+  };
 }

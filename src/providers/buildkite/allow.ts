@@ -27,8 +27,8 @@ export const rulesOf = ({
   org?: string | undefined;
 }): readonly AllowRule[] => allow ?? (org === undefined ? [] : [{ repo: '**', target: `${org}/*` }]);
 
-/** Whether a rule may mean a handle. */
-const isOfHandle = ({ repo }: AllowRule): boolean => !repo.startsWith('did:');
+/** Whether a rule may mean a handle; where any account will do, its DID does. */
+export const isOfHandle = ({ repo }: AllowRule): boolean => !/^(?:did:|\*{1,2}(?:\/|$))/.test(repo);
 
 /**
  * Throws `Forbidden` when a list is there and no line of it lets this repository use this target, and `Transient` when that
