@@ -32,6 +32,7 @@ export async function recoverJob(deps: RecoverDeps, pipeline: PipelineId, lost: 
   const { job, restore, end } = lost;
   const key = { pipeline, job };
   const known = await knownJob(sql, key);
+  const madeAt = new Map<string, number | undefined>();
   if (known.spec) {
     const provider = Object.hasOwn(deps.providers, known.spec.provider)
       ? deps.providers[known.spec.provider]
@@ -40,12 +41,15 @@ export async function recoverJob(deps: RecoverDeps, pipeline: PipelineId, lost: 
     const keys = Array.from({ length: last + moreAttempts }, (_, n) => runKey(pipeline, job, n + 1));
     const traced =
       (await provider?.trace?.({ spec: known.spec, runKeys: keys, since: lost.since }, cancellationSignal())) ?? [];
+    for (const one of traced) madeAt.set(one.ref.id, one.madeAt);
     if (provider) await takeIn(deps, provider, key, { traced, keys, attempts: known.attempts });
   }
   if (restore === null) return;
 
   const { attempts } = await knownJob(sql, key);
-  const bound = attempts.flatMap(({ attempt, build }) => (build === null ? [] : [{ attempt, build }]));
+  const bound = attempts.flatMap(({ attempt, build }) =>
+    build === null ? [] : [{ attempt, build, madeAt: madeAt.get(build) }],
+  );
   // It was given out, or was to be stopped, and the workflow that was to carry it out is gone.
   const planned = attempts.findLast(({ build, asked, stopped }) => build === null && (asked || stopped));
   // Nothing is known of it, so it begins as if it had never begun.

@@ -1,7 +1,8 @@
 import { Client } from '@temporalio/client';
 import { connectLazily } from '../temporal/connection.ts';
 import { configuredTemporal, serverOf, temporalAdvice, whyAway } from '../temporal/where.ts';
-import { type Status, statuses } from '../pipeline/status.ts';
+import { statuses } from '../pipeline/status.ts';
+import type { Ends } from '../store/restore.ts';
 import { CommandError } from './errors.ts';
 
 /** What a restore asks of Temporal. Every method throws a {@link CommandError} in plain words. */
@@ -20,7 +21,15 @@ export interface RestoreTemporal {
 
 export interface Closed {
   pipeline: string;
-  ends?: Record<string, Status>;
+  ends?: Ends;
+}
+
+interface Run {
+  runId: string;
+  status: string;
+  startedAt: number;
+  /** A run that runs has not closed. */
+  closedAt: number | undefined;
 }
 
 const callMs = 10_000;
@@ -47,14 +56,14 @@ export function restoreTemporal(env: NodeJS.ProcessEnv, taskQueue: string): Rest
   };
 
   /** The last run of each workflow, a page per call. */
-  const latest = async (query: string): Promise<Map<string, { runId: string; status: string; startedAt: number }>> => {
-    const found = new Map<string, { runId: string; status: string; startedAt: number }>();
+  const latest = async (query: string): Promise<Map<string, Run>> => {
+    const found = new Map<string, Run>();
     const runs = client.workflow.list({ query, pageSize: 500 })[Symbol.asyncIterator]();
     for (let next = await call(() => runs.next()); !next.done; next = await call(() => runs.next())) {
-      const { workflowId, runId, status, startTime } = next.value;
+      const { workflowId, runId, status, startTime, closeTime } = next.value;
       const startedAt = startTime.getTime();
       if ((found.get(workflowId)?.startedAt ?? -1) < startedAt)
-        found.set(workflowId, { runId, status: status.name, startedAt });
+        found.set(workflowId, { runId, status: status.name, startedAt, closedAt: closeTime?.getTime() });
     }
     return found;
   };
@@ -75,12 +84,12 @@ export function restoreTemporal(env: NodeJS.ProcessEnv, taskQueue: string): Rest
       for (let from = 0; from < runs.length; from += atOnce) {
         closed.push(
           ...(await Promise.all(
-            runs.slice(from, from + atOnce).map(async ([pipeline, { runId, status }]): Promise<Closed> => {
+            runs.slice(from, from + atOnce).map(async ([pipeline, { runId, status, closedAt }]): Promise<Closed> => {
               if (status !== 'COMPLETED') return { pipeline };
               const result: unknown = await call(() =>
                 client.workflow.getHandle(pipeline, runId, { followRuns: false }).result(),
               );
-              return { pipeline, ends: endsOf(result) };
+              return { pipeline, ends: endsOf(result, closedAt ?? Date.now()) };
             }),
           )),
         );
@@ -102,12 +111,12 @@ export function restoreTemporal(env: NodeJS.ProcessEnv, taskQueue: string): Rest
   };
 }
 
-function endsOf(result: unknown): Record<string, Status> {
-  const ends: Record<string, Status> = Object.create(null);
+function endsOf(result: unknown, at: number): Ends {
+  const ends: Ends = Object.create(null);
   if (typeof result !== 'object' || result === null) return ends;
   for (const [job, status] of Object.entries(result)) {
     const known = statuses.find((one) => one === status);
-    if (known) ends[job] = known;
+    if (known) ends[job] = { status: known, at };
   }
   return ends;
 }

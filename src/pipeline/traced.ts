@@ -10,6 +10,13 @@ export interface TracedBuild {
   rebuiltFrom?: string | undefined;
 }
 
+/** How the closed workflow of a pipeline left a job. */
+export interface Ended {
+  status: Status;
+  /** When it closed, ms since 1970. */
+  at: number;
+}
+
 export interface Placed {
   /** Builds that become the one build of an attempt which has none. */
   bound: { attempt: number; build: string; rebuiltFrom?: string | undefined }[];
@@ -79,14 +86,14 @@ function nextFree(last: number, taken: ReadonlySet<number>, builds: ReadonlyMap<
  * What is known of a job once its builds were found: the state that was kept, with the builds that it did not know.
  * Where they stand is for a read to say.
  *
- * @param bound the builds of all attempts
+ * @param bound the builds of all attempts, with when they were made, as far as the CI says
  * @param planned the last attempt without a build that was given out on request, or was to be stopped, if there is one
- * @param end how the closed workflow of the pipeline left the job, which counts where no build can tell
+ * @param end counts where no build can tell
  */
 export function recalled(
   kept: Job | undefined,
-  bound: readonly { attempt: number; build: string }[],
-  end: Status | undefined,
+  bound: readonly { attempt: number; build: string; madeAt?: number | undefined }[],
+  end: Ended | undefined,
   planned?: { attempt: number; stopped: boolean },
 ): Job {
   let job = kept ?? newJob();
@@ -98,13 +105,15 @@ export function recalled(
     planned?.stopped &&
     planned.attempt === last &&
     !isEnd(standing(job).status) &&
-    (end === undefined || !isEnd(end))
+    (end === undefined || !isEnd(end.status))
   )
     return say(job, { attempt: last, epoch, status: 'cancelled', by: 'self', at: 0, error: stoppedReason });
-  // A CI knows nothing of our deadline.
-  const told = job.bound[last] === undefined || end === 'timeout';
-  if (end === undefined || !isEnd(end) || isEnd(standing(job).status) || !told) return job;
-  return say(job, { attempt: last, epoch, status: end, by: 'self', at: 0, error: lostReason });
+  if (end === undefined || !isEnd(end.status) || isEnd(standing(job).status)) return job;
+  const { madeAt = 0 } = bound.find(({ attempt }) => attempt === last) ?? {};
+  // A CI knows nothing of our deadline; nor did the workflow know of a build that a person has made since.
+  const told = job.bound[last] === undefined || (end.status === 'timeout' && madeAt <= end.at);
+  if (!told) return job;
+  return say(job, { attempt: last, epoch, status: end.status, by: 'self', at: 0, error: lostReason });
 }
 
 const stoppedReason = 'It was cancelled; by whom was lost when the database was restored from a backup.';

@@ -63,6 +63,8 @@ export interface TraceRequest {
 
 /** A build that a CI has of a job: `runKey` when we made it, with the nonce of its POST; else a person did. */
 export interface Traced extends Built {
+  /** Ms since 1970, by the CI's clock. */
+  madeAt?: number;
   runKey?: RunKey;
   nonce?: string;
   rebuiltFrom?: string;

@@ -1,6 +1,6 @@
 import type { PipelineId } from '../pipeline/ids.ts';
 import { shareOfPipelineId } from '../pipeline/share.ts';
-import type { Status } from '../pipeline/status.ts';
+import type { Ended } from '../pipeline/traced.ts';
 import type { Sql } from './db.ts';
 import { jsonText } from './json.ts';
 
@@ -11,8 +11,8 @@ export interface Restore {
   contentAt: Date;
 }
 
-/** How each job of a pipeline ended, by its closed workflow. */
-export type Ends = Record<string, Status>;
+/** How the closed workflow of a pipeline left each job. */
+export type Ends = Record<string, Ended>;
 
 /** The newest time that anything in this database was written at, as far as it tells; undefined when it is empty. */
 export async function contentTime(sql: Sql): Promise<Date | undefined> {
@@ -178,13 +178,13 @@ export interface LostJob {
   since: Date;
   /** The restore after which it was not searched for yet; null when there was none. */
   restore: number | null;
-  end: Status | null;
+  end: Ended | null;
 }
 
 /** The jobs of a pipeline whose builds are to be looked for: those not looked for since the last restore. */
 export const lostJobs = (sql: Sql, pipeline: PipelineId): Promise<LostJob[]> =>
   sql<LostJob[]>`
-    select jobs.name as job, restored.restore, restored.ends ->> jobs.name as end,
+    select jobs.name as job, restored.restore, restored.ends -> jobs.name as end,
       least(pipelines.created_at, pipelines.happened_at, restores.content_at) as since
     from restored
     join restores on restores.epoch = restored.restore
@@ -196,7 +196,7 @@ export const lostJobs = (sql: Sql, pipeline: PipelineId): Promise<LostJob[]> =>
 /** The same for one job, whether it was looked for or not. */
 export async function lostJob(sql: Sql, pipeline: PipelineId, job: string): Promise<LostJob> {
   const [row] = await sql<LostJob[]>`
-    select ${job}::text as job, restored.restore, restored.ends ->> ${job}::text as end,
+    select ${job}::text as job, restored.restore, restored.ends -> ${job}::text as end,
       least(pipelines.created_at, pipelines.happened_at, restores.content_at) as since
     from pipelines left join restored on restored.pipeline = pipelines.id
     left join restores on restores.epoch = restored.restore

@@ -2,10 +2,10 @@ import { createServer, connect, type AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
-import { openLink } from '../../faults/links/index.ts';
 import { freePorts } from '../../src/embedded/ports.ts';
 import { startPatiently, TemporalAway } from '../../src/roles/patience.ts';
 import { fleet } from '../support/fleet.ts';
+import { linked } from '../support/linked.ts';
 
 vi.setConfig({ testTimeout: 90_000 });
 
@@ -43,12 +43,7 @@ test('each role may be started before its database', async () => {
 
 test('a worker that loses Temporal while it starts waits for it', async () => {
   const { start } = await fleet();
-  const link = await openLink({ name: 'temporal', protocol: 'grpc', to: [inject('temporalAddress')] });
-  onTestFinished(async () => {
-    link.refuse();
-    link.cut();
-    await link.close();
-  });
+  const link = await linked({ name: 'temporal', protocol: 'grpc', to: [inject('temporalAddress')] });
   const asked = link.arm({ when: 'before', what: 'call', match: /DescribeNamespace/ }, () => {
     link.refuse();
     return 'drop';

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { expect, test, vi } from 'vitest';
-import { openLink } from '../../faults/links/index.ts';
 import { publishStatuses } from '../../src/store/statuses.ts';
 import { fleet, type Member } from '../support/fleet.ts';
+import { linked } from '../support/linked.ts';
 import { logWriter, readLogs } from '../support/logs.ts';
 import { addPipeline } from '../support/outbox.ts';
 import { posting } from '../support/poster.ts';
@@ -122,7 +122,8 @@ test('when the time is over, or on a second signal, a process ends with 1 and sa
   const all = await fleet();
   const url = new URL(all.whorl.databaseUrl);
   const stuck = async (env: Record<string, string>): Promise<Member> => {
-    const link = await openLink({ name: 'postgres', protocol: 'tcp', to: [url.host] });
+    // PostgreSQL drops no database while somebody who dialled it has yet to say who they are, for a minute.
+    const link = await linked({ name: 'postgres', protocol: 'tcp', to: [url.host] });
     const through = new URL(url);
     through.host = `127.0.0.1:${link.port}`;
     const ingest = await all.start('ingest', { ...env, WHORL_DATABASE_URL: through.href });

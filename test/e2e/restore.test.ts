@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect, inject, test, type TestContext, vi } from 'vitest';
-import { answer, loseAnswer, rateLimited } from '../../sim/buildkite/index.ts';
+import { answer, lose, loseAnswer, rateLimited } from '../../sim/buildkite/index.ts';
 import { restore, type Restored } from '../../src/cli/restore-run.ts';
 import { restoreTemporal } from '../../src/cli/restore-temporal.ts';
 import type { Role } from '../../src/roles/role.ts';
@@ -333,6 +333,28 @@ test('a rebuild that is over before its restored pipeline is opened again is tak
   await pushed.ended();
   expect(await stored(whorl, pushed)).toMatchObject({ attempt: 2, builds: [first, rebuild.id] });
   expect(whorl.appview.problems).toEqual([]);
+});
+
+test('how a closed workflow left a job is nothing of the build that a person made afterwards', async (context) => {
+  const { whorl, begin, end } = await mortal(context);
+  const { ci } = whorl;
+  const pushed = whorl.push(oneFile);
+  const first = await toRunning(whorl, pushed);
+  ci.finish(first, 'failed', { jobs: { build: 'timed_out' } });
+  await pushed.shows('ci.yml', 'timeout');
+  await pushed.ended();
+  await end();
+  const backup = await backUp(whorl.sql);
+  ci.onWebhook({}, lose());
+  const rebuild = ci.rebuild(first);
+  ci.finish(rebuild.id, 'canceled');
+
+  await disaster(whorl, backup);
+  await begin();
+  await says(whorl, pushed, 'cancelled');
+  expect(await stored(whorl, pushed)).toMatchObject({ attempt: 2, builds: [first, rebuild.id] });
+  const said = await whorl.sql`select status from statuses where pipeline = ${pushed.id} and attempt = 2 and rank = 2`;
+  expect([...said]).toEqual([{ status: 'cancelled' }]);
 });
 
 test('an end that was heard before its build was known to be ours is published after the restore', async (context) => {

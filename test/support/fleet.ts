@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { inject, onTestFinished } from 'vitest';
 import type { Link } from '../../faults/contract.ts';
-import { openLink } from '../../faults/links/index.ts';
 import { type AppviewSim, startAppview } from '../../sim/appview/appview.ts';
 import { pinRepo } from '../../src/store/repos.ts';
+import { linked } from './linked.ts';
 import { type RoleProcess, startRoleProcess } from './role-process.ts';
 import { buildEvents, repo, secret, spindle, type Spindle, type SpindleOptions } from './spindle.ts';
 
@@ -46,16 +46,9 @@ export async function fleet(options: SpindleOptions = {}): Promise<Fleet> {
   const whorl = await spindle({ ...options, roles: [], ready: false });
   const members: Member[] = [];
   const links: Record<'webhooks' | 'public', Link> = {
-    webhooks: await openLink({ name: 'webhooks', protocol: 'tcp' }),
-    public: await openLink({ name: 'public', protocol: 'tcp' }),
+    webhooks: await linked({ name: 'webhooks', protocol: 'tcp' }),
+    public: await linked({ name: 'public', protocol: 'tcp' }),
   };
-  onTestFinished(async () => {
-    for (const link of Object.values(links)) {
-      link.refuse();
-      link.cut();
-      await link.close();
-    }
-  });
   const webhooks = `http://127.0.0.1:${links.webhooks.port}`;
   whorl.ci.webhook({ url: `${webhooks}/webhooks/buildkite`, mode: 'signature', secret, events: buildEvents });
   await pinRepo(whorl.sql, { knot: whorl.knot.host, ...repo });

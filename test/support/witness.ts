@@ -87,7 +87,8 @@ export async function witness(options: SpindleOptions = {}): Promise<Witness> {
           sql,
           databaseUrl,
           client,
-          query: `Knot = '${knot.host}'`,
+          // Another test's knot may have had the port before.
+          query: `Knot = '${knot.host}' and TaskQueue = '${whorl.config.taskQueue}'`,
           code: { workflowBundle: { codePath: inject('workflowBundlePath') } },
           recorded: [path.join(import.meta.dirname, '../histories/0.2.0/one-job.json')],
           secrets: [

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { bind, hear, newJob, say, standing } from '../../src/pipeline/job.ts';
+import type { Status } from '../../src/pipeline/status.ts';
 import { placeBuilds, recalled, type TracedBuild } from '../../src/pipeline/traced.ts';
 
 const ours = (build: string, attempt: number, status: TracedBuild['status'] = 'running'): TracedBuild => ({
@@ -118,6 +119,7 @@ describe('builds that are found without their rows', () => {
 
 describe('what is known of a job then', () => {
   const ended = hear(bind(newJob(), 1, 'a'), 'a', { epoch: 0, status: 'failed', by: 'ci', at: 5 });
+  const left = (status: Status) => ({ status, at: 5_000 });
 
   test('the newest attempt is the present one, and a read must say where it stands', () => {
     const job = recalled(
@@ -126,18 +128,33 @@ describe('what is known of a job then', () => {
         { attempt: 1, build: 'a' },
         { attempt: 2, build: 'b' },
       ],
-      'success',
+      left('success'),
     );
     expect(standing(job)).toMatchObject({ attempt: 2, status: 'pending' });
     expect(job.bound).toEqual({ 1: 'a', 2: 'b' });
   });
 
   test('an end counts where no build can tell, or when it was our own deadline', () => {
-    expect(standing(recalled(undefined, [], 'cancelled'))).toMatchObject({ status: 'cancelled', by: 'self' });
-    expect(standing(recalled(undefined, [{ attempt: 1, build: 'a' }], 'cancelled')).status).toBe('pending');
-    expect(standing(recalled(undefined, [{ attempt: 1, build: 'a' }], 'timeout')).status).toBe('timeout');
-    expect(standing(recalled(ended, [{ attempt: 1, build: 'a' }], 'timeout')).status).toBe('failed');
-    expect(standing(recalled(undefined, [], 'running')).status).toBe('pending');
+    expect(standing(recalled(undefined, [], left('cancelled')))).toMatchObject({ status: 'cancelled', by: 'self' });
+    expect(standing(recalled(undefined, [{ attempt: 1, build: 'a' }], left('cancelled'))).status).toBe('pending');
+    expect(standing(recalled(undefined, [{ attempt: 1, build: 'a' }], left('timeout'))).status).toBe('timeout');
+    expect(standing(recalled(ended, [{ attempt: 1, build: 'a' }], left('timeout'))).status).toBe('failed');
+    expect(standing(recalled(undefined, [], left('running'))).status).toBe('pending');
+  });
+
+  test('an end is none of a build that was made after the workflow had closed', () => {
+    const bound = (madeAt: number) => [
+      { attempt: 1, build: 'a', madeAt: 1_000 },
+      { attempt: 2, build: 'b', madeAt },
+    ];
+    expect(standing(recalled(undefined, bound(4_000), left('timeout')))).toMatchObject({
+      attempt: 2,
+      status: 'timeout',
+    });
+    expect(standing(recalled(undefined, bound(6_000), left('timeout')))).toMatchObject({
+      attempt: 2,
+      status: 'pending',
+    });
   });
 
   test('an attempt that was given out and has no build is the present one, and was stopped if somebody asked for it', () => {

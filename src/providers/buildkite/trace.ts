@@ -3,7 +3,7 @@ import { builtOf, isFullHash, refOf, runTag } from './builds.ts';
 import type { Http } from './http.ts';
 import type { BuildkiteTarget } from './plan.ts';
 import { type Identity, isCreator, listBuilds } from './search.ts';
-import type { BuildkiteBuild } from './wire.ts';
+import { type BuildkiteBuild, parseTime } from './wire.ts';
 
 /** Clocks differ, and a trigger takes its time to come. */
 const marginMs = 10 * 60_000;
@@ -43,9 +43,11 @@ export async function traceBuilds(
       if (!ours && origin === undefined) return [];
       const ref = refOf(build, target);
       const built = builtOf(build, ref) ?? { ref, seen: { build: build.id, status: 'pending' as const, at: 0 } };
+      const madeAt = parseTime(build.created_at);
       return [
         {
           ...built,
+          ...(madeAt === undefined ? {} : { madeAt }),
           ...(ours ? { runKey } : { rebuiltFrom: origin?.id ?? '' }),
           ...(ours && typeof nonce === 'string' ? { nonce } : {}),
         },
