@@ -53,7 +53,7 @@ test('a build that no list shows for longer than all looks together lasts until 
   };
   for (let n = 1; n <= 200; n++) {
     expect(endOf(n, 9_000)).toBe(endOf(n, 0));
-    expect(endOf(n, 20_000)).toBe(endOf(n, 0) + 50_000);
+    expect(endOf(n, 20_000)).toBe(endOf(n, 0) + 80_000);
   }
 });
 

@@ -40,8 +40,8 @@ export function fateOf(seed: number, build: Readonly<Build>): Fate {
 /** True for a build that is `running` at some time. */
 export const runs = (seed: number, build: Readonly<Build>): boolean => fateOf(seed, build) !== 'never runs';
 
-/** By then sweeps have met a second build, ms. */
-const SWEPT = 30_000;
+/** By then a second build was met by a sweep, or by the look after a restore that came in between, ms. */
+const SWEPT = 60_000;
 
 /**
  * What a new build does. `paceMs` is about how long it stays in a state, and `lag` how long the lists do not know it now,
