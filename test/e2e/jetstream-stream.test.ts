@@ -50,6 +50,8 @@ const arrived = (name: string) =>
   until(`${name} to arrive`, async () => (await db.sql`select from records where rkey = ${name}`).length === 1);
 const cursor = async (): Promise<bigint | undefined> => (await readCursor(db.sql, 'jetstream'))?.position;
 const nanos = (ms: number): bigint => BigInt(ms) * 1_000_000n;
+/** The database's clock is told from here by the middle of a question and its answer, so it may be a little ahead. */
+const soon = (): bigint => nanos(Date.now() + 100);
 const micros = (position: bigint | undefined): string => `${(position ?? 0n) / 1_000n}`;
 const said = (ingest: Ingest, text: string): boolean => ingest.lines.some(({ msg }) => String(msg).includes(text));
 const dueSoon = async (did: string): Promise<boolean> =>
@@ -67,8 +69,8 @@ test('the first start reads from now, and says so in the database before anythin
   const began = nanos(Date.now());
   const first = await ingest();
   const place = await until('the cursor', cursor);
-  expect(place).toBeGreaterThanOrEqual(began);
-  expect(place).toBeLessThanOrEqual(nanos(Date.now()));
+  expect(place).toBeGreaterThanOrEqual(began - nanos(100));
+  expect(place).toBeLessThanOrEqual(soon());
   await until('tries', () => (first.jetstream.stats()?.dials ?? 0) >= 3);
   // it ends without ever having been connected, and something happens meanwhile
   await first.stop();
@@ -168,7 +170,7 @@ test('hosts whose clocks are apart lose nothing when one follows the other', asy
   await jetstream.connected();
   write('one');
   await arrived('one');
-  expect(await cursor()).toBeLessThanOrEqual(nanos(Date.now()));
+  expect(await cursor()).toBeLessThanOrEqual(soon());
   write('between');
   // the next one breaks before it has shown where its own clock is
   behind.dropAfter(1);
@@ -336,7 +338,7 @@ test.each([
   expect(said(running, reason)).toBe(true);
   await until('a listing to be due', () => dueSoon(us));
   const place = (await cursor()) ?? 0n;
-  expect(place).toBeLessThanOrEqual(nanos(Date.now()));
+  expect(place).toBeLessThanOrEqual(soon());
   expect(place).toBeGreaterThan(nanos(Date.now() - minute));
 });
 
