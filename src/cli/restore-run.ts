@@ -60,6 +60,7 @@ export async function restore(options: RestoreOptions): Promise<Restored | undef
 
   const begun = await store.beginRestore(sql, contentAt);
   print(`Restore ${begun.epoch}: the database is of ${contentAt.toISOString()}.`);
+  await store.keepAnswered(sql);
   const refused = await store.cutOff(sql, begun);
   print(`Leases, cursors of readers and withheld statuses are cut off from before; commands refused: ${refused}.`);
 

@@ -44,18 +44,25 @@ const isOld = (sql: Sql, pipeline: string) => sql`(
   from pipelines where id = ${pipeline}
 )`;
 
+/** Makes the row of an attempt after the first, which a command may have asked for; the first row stays. */
+export async function giveAttempt(
+  sql: Sql,
+  { pipeline, job, attempt }: AttemptKey,
+  command: string | undefined,
+): Promise<void> {
+  await sql`
+    insert into attempts (pipeline, job, attempt, run_key, command)
+    values (${pipeline}, ${job}, ${attempt}, ${runKey(pipeline, job, attempt)}, ${command ?? null})
+    on conflict do nothing`;
+}
+
 /** The attempt and its POSTs, oldest first. A later attempt's row is made when it is first asked for. */
 export async function loadAttempt(
   sql: Sql,
   { pipeline, job, attempt }: AttemptKey,
   command?: string,
 ): Promise<{ attempt: Attempt; posts: Post[] } | undefined> {
-  if (attempt > 1) {
-    await sql`
-      insert into attempts (pipeline, job, attempt, run_key, command)
-      values (${pipeline}, ${job}, ${attempt}, ${runKey(pipeline, job, attempt)}, ${command ?? null})
-      on conflict do nothing`;
-  }
+  if (attempt > 1) await giveAttempt(sql, { pipeline, job, attempt }, command);
   const [[found], posts] = await Promise.all([
     sql<(Attempt & { spec: BuildSpec | null })[]>`
       select spec, build, cancel_asked_at is not null as stopped, posts, ${isRestored(sql, pipeline)} as restored,

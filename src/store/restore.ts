@@ -1,6 +1,7 @@
 import type { PipelineId } from '../pipeline/ids.ts';
 import { shareOfPipelineId } from '../pipeline/share.ts';
 import type { Ended } from '../pipeline/traced.ts';
+import { type AttemptKey, forbidPosts, giveAttempt } from './builds.ts';
 import type { Sql } from './db.ts';
 import { jsonText } from './json.ts';
 
@@ -83,7 +84,6 @@ export async function finishRestore(sql: Sql, { epoch }: Restore): Promise<void>
  * - Readers have seen later cursors than the last one here.
  * - What was withheld and is no end was overtaken long ago. An end is shown once more, under the same key.
  * - What people asked for may have been carried out; done twice it would be wrong.
- * - A cancel that was answered may have been in a workflow alone, which is gone: the attempt says now that it is to stop.
  * - Records may have been missed.
  *
  * @returns how many commands were refused
@@ -104,21 +104,45 @@ export async function cutOff(sql: Sql, { epoch }: Restore): Promise<number> {
       returning kind
     ), five as (
       update accounts set due_at = clock_timestamp() where due_at > clock_timestamp() and due_at < 'infinity'
-    ), six as (
-      update attempts set cancel_asked_at = clock_timestamp()
-      from jobs where jobs.pipeline = attempts.pipeline and jobs.name = attempts.job and jobs.rank < 2
-        and attempts.cancel_asked_at is null
-        and exists (
-          select from commands where kind = 'cancel' and state = 'done' and commands.pipeline = attempts.pipeline
-            and coalesce(commands.job, attempts.job) = attempts.job and commands.received_at >= attempts.created_at
-        )
-        and not exists (
-          select from attempts newer where newer.pipeline = attempts.pipeline and newer.job = attempts.job
-            and newer.attempt > attempts.attempt
-        )
     )
     select (select count(*)::int from four where kind <> 'watch') as refused`;
   return row.refused;
+}
+
+/**
+ * What people asked for, and were answered, may have been in a workflow alone, which is gone: the attempt of a rerun is given
+ * out here, and the attempt that a cancel was for is to stop. Done twice it does no harm.
+ *
+ * What is asked of a pipeline is done one after the other, so a cancel that was done after a rerun was for the attempt of
+ * that rerun. When it was asked for says nothing: it may have waited for its pipeline to begin.
+ */
+export async function keepAnswered(sql: Sql): Promise<void> {
+  // The answer names each attempt: "build.yml: attempt 2, test.yml: attempt 3".
+  const given = await sql<(AttemptKey & { command: string })[]>`
+    select jobs.pipeline, jobs.name as job, commands.id as command, answer.attempt::int
+    from commands join jobs on jobs.pipeline = commands.pipeline,
+      substring(split_part(', ' || commands.result, ', ' || jobs.name || ': attempt ', 2) from '^([0-9]{1,6})(?:,|$)')
+        as answer (attempt)
+    where commands.kind = 'rerun' and commands.state = 'done' and answer.attempt is not null and not exists (
+      select from attempts where attempts.pipeline = jobs.pipeline and attempts.job = jobs.name and command = commands.id
+    )
+    order by commands.settled_at`;
+  for (const { command, ...key } of given) await giveAttempt(sql, key, command);
+
+  const cancelled = await sql<AttemptKey[]>`
+    with cancelled as (
+      select jobs.pipeline, jobs.name as job, jobs.attempt as shown, jobs.rank, max(commands.settled_at) as at
+      from commands join jobs on jobs.pipeline = commands.pipeline and jobs.name = coalesce(commands.job, jobs.name)
+      where commands.kind = 'cancel' and commands.state = 'done' group by jobs.pipeline, jobs.name
+    )
+    select of.pipeline, of.job, of.attempt
+    from cancelled, lateral (
+      select * from attempts where attempts.pipeline = cancelled.pipeline and attempts.job = cancelled.job
+      order by attempt desc limit 1
+    ) of
+    where (rank < 2 or shown < attempt) and cancel_asked_at is null
+      and (attempt = 1 or at >= coalesce((select settled_at from commands where id = of.command), created_at))`;
+  for (const key of cancelled) await forbidPosts(sql, key);
 }
 
 /** Notes pipelines of which Temporal or the CI may know more than this database. */
@@ -142,6 +166,10 @@ export async function noteUnfinished(sql: Sql, { epoch, contentAt }: Restore, lo
     select id, ${epoch} from pipelines
     where created_at >= ${contentAt}::timestamptz - ${lookBackMs} * interval '1 ms'
       or exists (select from jobs where pipeline = id and (status is null or status in ('pending', 'running')))
+      or exists (
+        select from jobs join attempts on attempts.pipeline = jobs.pipeline and attempts.job = jobs.name
+        where jobs.pipeline = id and attempts.attempt > jobs.attempt
+      )
     on conflict (pipeline) do update set restore = excluded.restore,
       ends = case when restored.restore = excluded.restore then restored.ends end`;
 }

@@ -1,91 +1,20 @@
 import { randomUUID } from 'node:crypto';
-import { expect, inject, test, type TestContext, vi } from 'vitest';
+import { expect, inject, test, vi } from 'vitest';
 import { answer, lose, loseAnswer, rateLimited } from '../../sim/buildkite/index.ts';
-import { restore, type Restored } from '../../src/cli/restore-run.ts';
+import { restore } from '../../src/cli/restore-run.ts';
 import { restoreTemporal } from '../../src/cli/restore-temporal.ts';
-import type { Role } from '../../src/roles/role.ts';
 import type { Sql } from '../../src/store/db.ts';
-import { checkRestored, inUse } from '../../src/store/restore.ts';
-import { type Backup, backUp, putBack } from '../../faults/backup.ts';
+import { checkRestored } from '../../src/store/restore.ts';
+import { backUp, putBack } from '../../faults/backup.ts';
 import { present } from '../../faults/release.ts';
 import { buildsOf, createOf, newSha } from '../support/ci.ts';
+import { disaster, mortal, oneFile, runRestore, says, stored, toEnd, toRunning } from '../support/disaster.ts';
 import { fleet, roleEnv } from '../support/fleet.ts';
-import { buildOf, failingActivity, isBound, isParked, ownSpindle } from '../support/pipelines.ts';
-import { buildkiteFile, type Pushed, type Spindle, type SpindleOptions } from '../support/spindle.ts';
+import { buildOf, failingActivity, isBound, isParked } from '../support/pipelines.ts';
+import { buildkiteFile, type Pushed } from '../support/spindle.ts';
 import { until } from '../support/until.ts';
 
 vi.setConfig({ testTimeout: 180_000 });
-
-const oneFile = { 'ci.yml': buildkiteFile() };
-
-/** A spindle whose database can be lost. */
-async function mortal(context: TestContext, options: SpindleOptions = {}) {
-  const whorl = await ownSpindle(context, { ...options, roles: ['server'], appview: { reopenings: true } });
-  let roles: Role[] = [];
-  const begin = async (): Promise<void> => {
-    roles = [await whorl.start('worker'), await whorl.start('ingest')];
-    await whorl.knot.connected(1);
-  };
-  const end = async (): Promise<void> => {
-    await Promise.all(roles.map((role) => role.stop()));
-  };
-  await begin();
-  return { whorl, begin, end };
-}
-
-/** Runs `whorl restore` as an operator would, but for the wait for workers that are gone. */
-async function runRestore(whorl: Spindle, options: { lookBackMs?: number; dieAfter?: RegExp } = {}) {
-  await until('the leases of the backup have run out', async () => (await inUse(whorl.sql)).leases === 0, 30_000);
-  const env = { TEMPORAL_ADDRESS: inject('temporalAddress'), TEMPORAL_NAMESPACE: inject('temporalNamespace') };
-  const temporal = restoreTemporal(env, whorl.config.taskQueue);
-  try {
-    return await restore({
-      sql: whorl.sql,
-      temporal,
-      lookBackMs: options.lookBackMs ?? 0,
-      quietMs: 0,
-      agreed: async () => true,
-      print: (line) => {
-        if (options.dieAfter?.test(line)) throw new Error('killed');
-      },
-    });
-  } finally {
-    await temporal.close();
-  }
-}
-
-/** The disaster: everybody stops, the backup takes the place of the database, and an operator runs the command. */
-async function disaster(whorl: Spindle, backup: Backup): Promise<Restored> {
-  await putBack(whorl.sql, backup);
-  const done = await runRestore(whorl);
-  if (!done) throw new Error('nothing was restored');
-  return done;
-}
-
-async function toRunning(whorl: Spindle, pushed: Pushed): Promise<string> {
-  const { id } = await buildOf(whorl, pushed);
-  await isBound(pushed);
-  whorl.ci.advance(id, 'running');
-  await pushed.shows('ci.yml', 'running');
-  return id;
-}
-
-async function toEnd(whorl: Spindle, pushed: Pushed, result: 'passed' | 'failed'): Promise<string> {
-  const id = await toRunning(whorl, pushed);
-  whorl.ci.finish(id, result);
-  await pushed.shows('ci.yml', result === 'passed' ? 'success' : 'failed');
-  await pushed.ended();
-  return id;
-}
-
-/** What the database says of a job: its attempt, its status, and the builds of its attempts. */
-async function stored(whorl: Spindle, pushed: Pushed) {
-  const [job] = await whorl.sql<{ attempt: number; status: string | null; error: string | null }[]>`
-    select attempt, status, error from jobs where pipeline = ${pushed.id}`;
-  const attempts = await whorl.sql<{ attempt: number; build: string | null }[]>`
-    select attempt, build from attempts where pipeline = ${pushed.id} order by attempt`;
-  return { ...job, builds: attempts.map(({ build }) => build) };
-}
 
 /** Makes the database as it was before its create had an answer; what webhooks had told by then is there. */
 async function asBeforeTheAnswer(sql: Sql, pushed: Pushed): Promise<void> {
@@ -94,9 +23,6 @@ async function asBeforeTheAnswer(sql: Sql, pushed: Pushed): Promise<void> {
   await sql`update jobs set status = 'pending', rank = 0, state = jsonb_set(state, '{job,bound}', '{}') where pipeline = ${pushed.id}`;
   await sql`delete from statuses where pipeline = ${pushed.id} and rank > 0`;
 }
-
-const says = (whorl: Spindle, pushed: Pushed, status: string) =>
-  until(`${pushed.id} is stored as ${status}`, async () => (await stored(whorl, pushed)).status === status, 60_000);
 
 test('after a restore no build is lost or doubled, and every status is right', async (context) => {
   const { whorl, begin, end } = await mortal(context);
@@ -237,78 +163,6 @@ test('logs and reasons that were lost are there again, and an attempt that was g
   const steps = await sql`select about ->> 'name' as name from log_steps where pipeline = ${refused.id}`;
   expect([...steps]).toEqual([{ name: 'Reason' }]);
   expect(whorl.appview.problems).toEqual([]);
-});
-
-test('a cancel that was under way when the database was lost is carried out', async (context) => {
-  const { whorl, begin, end } = await mortal(context);
-  const { ci, sql } = whorl;
-  const built = whorl.push(oneFile);
-  const build = await toRunning(whorl, built);
-  ci.onRequest({ route: 'cancel' }, answer(503), 'always');
-  expect(await whorl.command('cancel', built.id)).toMatchObject({ state: 'done' });
-  await failingActivity(built, 'cancel:ci.yml');
-  const sha = newSha();
-  ci.onRequest(createOf(sha), answer(503), 'always');
-  const unbuilt = whorl.push(oneFile, { newSha: sha });
-  await failingActivity(unbuilt, 'create:ci.yml');
-  // As when the process died right after it had written down that nothing more is to be built.
-  await sql`update attempts set cancel_asked_at = clock_timestamp() where pipeline = ${unbuilt.id}`;
-  const backup = await backUp(sql);
-  await end();
-  await disaster(whorl, backup);
-  ci.clearFaults();
-  await begin();
-
-  await until('the CI is asked to stop', () => ci.build(build).state === 'canceling');
-  ci.advance(build, 'canceled');
-  await built.shows('ci.yml', 'cancelled');
-  await unbuilt.shows('ci.yml', 'cancelled');
-  for (const pushed of [built, unbuilt]) await pushed.ended();
-  expect(buildsOf(whorl, unbuilt)).toEqual([]);
-  expect(whorl.appview.problems).toEqual([]);
-});
-
-test('a cancel that was answered, and written down nowhere else when the database was lost, is carried out', async (context) => {
-  const { whorl, begin, end } = await mortal(context);
-  const { ci, sql } = whorl;
-  const built = whorl.push(oneFile);
-  const build = await toRunning(whorl, built);
-  ci.onRequest({ route: 'cancel' }, answer(503), 'always');
-  const again = whorl.push(oneFile);
-  await toEnd(whorl, again, 'failed');
-  await whorl.command('rerun', again.id);
-  const second = await buildOf(whorl, again, 'ci.yml', 2);
-  const sha = newSha();
-  ci.onRequest(createOf(sha), answer(503), 'always');
-  const unbuilt = whorl.push(oneFile, { newSha: sha });
-  await failingActivity(unbuilt, 'create:ci.yml');
-  await sql`create table waiting as select * from jobs where pipeline = ${unbuilt.id}`;
-  for (const { id } of [built, unbuilt]) expect(await whorl.command('cancel', id)).toMatchObject({ state: 'done' });
-  await unbuilt.shows('ci.yml', 'cancelled');
-  await end();
-  // As it stood before any step of theirs. And a cancel of the attempt before the last is none of the last.
-  await sql`update attempts set cancel_asked_at = null`;
-  await sql`delete from statuses where pipeline = ${unbuilt.id} and rank = 2`;
-  await sql`
-    update jobs set status = waiting.status, rank = waiting.rank, error = null, state = waiting.state
-    from waiting where waiting.pipeline = jobs.pipeline`;
-  await sql`drop table waiting`;
-  await sql`
-    insert into commands (id, share, pipeline, kind, by, state, result, received_at, settled_at)
-    select 'earlier', share, ${again.id}, 'cancel', 'test', 'done', 'Cancelling ci.yml.', created_at, created_at
-    from commands, attempts where attempts.pipeline = ${again.id} and attempt = 1 and kind = 'rerun'`;
-  const backup = await backUp(sql);
-  await disaster(whorl, backup);
-  ci.clearFaults();
-  await begin();
-
-  await until('the CI is asked to stop', () => ci.build(build).state === 'canceling');
-  ci.advance(build, 'canceled');
-  for (const pushed of [built, unbuilt]) await says(whorl, pushed, 'cancelled');
-  ci.finish(second.id, 'passed');
-  await says(whorl, again, 'success');
-  for (const pushed of [built, unbuilt, again]) await pushed.ended();
-  expect(buildsOf(whorl, unbuilt)).toEqual([]);
 });
 
 test('a rebuild that is over before its restored pipeline is opened again is taken over', async (context) => {
