@@ -1,33 +1,56 @@
-import { Runtime } from '@temporalio/worker';
+import { IllegalStateError, Runtime } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { freePorts } from '../embedded/ports.ts';
 
 /** Where the SDK's own exporter answers in this process, on the loopback interface. */
 let exporter: string | undefined;
-let started: Promise<void> | undefined;
 
-/** Temporal's runtime, once per process; signals are ours to handle, in the order that the roles need. */
-export const startRuntime = (log: Logger): Promise<void> => (started ??= install(log));
+const mostTries = 3;
 
+/**
+ * Connects on Temporal's runtime, one per process. The SDK ends it with its last connection and makes it again with the
+ * next, on the same port: when that was taken meanwhile, or is not free yet, it is made on another.
+ */
+export async function onRuntime<T>(log: Logger, connect: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    await install(log);
+    try {
+      return await connect();
+    } catch (error) {
+      if (!isPortTaken(error) || tries === mostTries) throw error;
+      warn(log, error, tries);
+    }
+  }
+}
+
+/** Signals are ours to handle, in the order that the roles need. */
 async function install(log: Logger): Promise<void> {
   // Its native part would write to standard output, past our log and what that hides.
   const logging = { forward: {}, filter: { core: 'WARN', other: 'ERROR' } } as const;
   const options = { shutdownSignals: [], logger: asTemporalLogger(log), telemetryOptions: { logging } };
   // Another process may take the port meanwhile; work is worth more than numbers.
-  for (let tries = 1; tries <= 3; tries += 1) {
+  for (let tries = 1; tries <= mostTries; tries += 1) {
     const [port] = await freePorts(1);
     const bindAddress = `127.0.0.1:${port}`;
     const prometheus = { bindAddress, countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true };
     try {
       Runtime.install({ ...options, telemetryOptions: { logging, metrics: { prometheus } } });
       exporter = `http://${bindAddress}/metrics`;
+      log.debug({ exporter }, 'Temporal’s SDK tells its metrics here');
       return;
     } catch (error) {
-      log.warn({ err: error, tries }, 'the port for the metrics of Temporal’s SDK could not be taken');
+      if (error instanceof IllegalStateError) return;
+      warn(log, error, tries);
     }
   }
   Runtime.install(options);
+  exporter = undefined;
 }
+
+const isPortTaken = (error: unknown): boolean => error instanceof Error && /prometheus.*exporter/i.test(error.message);
+
+const warn = (log: Logger, err: unknown, tries: number): void =>
+  log.warn({ err, tries }, 'the port for the metrics of Temporal’s SDK could not be taken');
 
 /** The metrics of Temporal's SDK, `temporal_*`, in Prometheus's text format; empty while there are none. */
 export async function runtimeMetrics(): Promise<string> {

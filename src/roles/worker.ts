@@ -6,6 +6,7 @@ import {
   type WorkerOptions,
   type WorkflowBundleOption,
 } from '@temporalio/worker';
+import type { Logger } from 'pino';
 import { houseActivities } from '../activities/housekeeping.ts';
 import { notThere, serverOf, temporalAdvice, type TemporalAt } from '../temporal/where.ts';
 import { createActivities } from '../activities/index.ts';
@@ -22,7 +23,7 @@ import { bundleWorkflows } from './bundle.ts';
 import { keepSchedule } from './housekeeping.ts';
 import { TemporalAway } from './patience.ts';
 import type { Role, RoleDeps } from './role.ts';
-import { runtimeMetrics, startRuntime } from './runtime.ts';
+import { onRuntime, runtimeMetrics } from './runtime.ts';
 import { nativeOptions, openClient } from './temporal.ts';
 
 export interface WorkerRoleOptions {
@@ -47,8 +48,7 @@ const logsAtOnce = 8;
 export async function startWorker(deps: RoleDeps, options: WorkerRoleOptions = {}): Promise<Role> {
   const { config, sql, log, temporal } = deps;
   const { graceMs = config.drainMs / 2 } = options;
-  await startRuntime(log);
-  const connection = await connect(temporal);
+  const connection = await connect(temporal, log);
   const release = releaser({ sql, log });
   const names = await accountNames(config);
   const activities = createActivities({
@@ -113,9 +113,9 @@ export async function startWorker(deps: RoleDeps, options: WorkerRoleOptions = {
   };
 }
 
-async function connect(temporal: TemporalAt): Promise<NativeConnection> {
+async function connect(temporal: TemporalAt, log: Logger): Promise<NativeConnection> {
   try {
-    return await NativeConnection.connect(nativeOptions(temporal));
+    return await onRuntime(log, () => NativeConnection.connect(nativeOptions(temporal)));
   } catch (error) {
     throw problem(temporal, error);
   }

@@ -171,19 +171,23 @@ export function search(p: Pipeline, run: JobRun): void {
 export function sweep(p: Pipeline, run: JobRun, from: JobRun['doubts'][number]): void {
   from.due.shift();
   const last = from.due.length === 0;
-  background(p, `sweep:${attemptName(run, from.attempt)}:${from.due.length}`, async () => {
-    await attemptsWithin(p, run, 'sweep', () =>
-      p.acts.search.executeWithOptions(
-        {
-          activityId: `sweep:${attemptName(run, from.attempt)}:${from.due.length}`,
-          summary: 'is there an extra build?',
-        },
-        [{ pipeline: p.id, job: run.name, attempt: from.attempt }],
-      ),
-    );
+  const name = sweepName(run, from);
+  background(p, name, async () => {
+    await attemptsWithin(p, run, 'sweep', () => {
+      // Of those that wait together each keeps its own name: Temporal takes none that two have at once.
+      const sinceOthersBegan = sweepName(run, from);
+      const activityId = sinceOthersBegan === name || patched('sweep-keeps-its-name') ? name : sinceOthersBegan;
+      return p.acts.search.executeWithOptions({ activityId, summary: 'is there an extra build?' }, [
+        { pipeline: p.id, job: run.name, attempt: from.attempt },
+      ]);
+    });
     if (last) run.doubts = run.doubts.filter((other) => other !== from);
   });
 }
+
+/** By how many are still to come. */
+const sweepName = (run: JobRun, { attempt, due }: JobRun['doubts'][number]): string =>
+  `sweep:${attemptName(run, attempt)}:${due.length}`;
 
 /** A person ran one of our builds again inside the CI: that is the next attempt. */
 export function adopt(p: Pipeline, run: JobRun, rebuild: Rebuild): void {

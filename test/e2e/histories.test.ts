@@ -91,6 +91,11 @@ const changes: Change[] = [
     says: ['0.2.0/lost-answer.json', /^event \d+: the history has the activity sweep:ci\.yml:1 there, and this code /],
   },
   {
+    what: 'names searches that wait together alike',
+    edits: [['workflows/builder.ts', "patched('sweep-keeps-its-name')", 'false']],
+    breaks: withTrait(/^sweep:ci\.yml:2$/),
+  },
+  {
     what: 'gives its reads another name',
     edits: [['workflows/reader.ts', 'activityId: `read:', 'activityId: `look:']],
     breaks: withTrait(/^read:/),

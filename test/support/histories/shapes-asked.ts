@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import { answer, lose, loseAnswer } from '../../../sim/buildkite/index.ts';
 import type { Role } from '../../../src/roles/role.ts';
 import { boundTo, byHand, digested, send, webhookOf } from '../ci.ts';
@@ -211,6 +212,31 @@ export const askedShapes: readonly Shape[] = [
       await pushed.shows('ci.yml', 'success');
     },
     has: ['retried create:ci.yml', 'sweep:ci.yml:1', 'sweep:ci.yml:0'],
+  },
+  {
+    name: 'searched-while-parked',
+    options: { buildkite: { indexLag: 'manual' }, durations: { looks: [100, 100], sweeps: [400, 700, 1_000] } },
+    prepare({ ci }) {
+      ci.onRequest({ route: 'create' }, loseAnswer());
+      ci.onWebhook({}, lose());
+    },
+    async live(whorl, pushed) {
+      const { ci, command } = whorl;
+      const first = await built(whorl, pushed);
+      const bound = await boundTo(whorl, pushed);
+      ci.revokeToken(ci.token);
+      await isParked(pushed);
+      // Until the others are due, and wait with it.
+      await setTimeout(2_000);
+      ci.addToken({ token: ci.token });
+      ci.reindex();
+      await command('retry', pushed.id);
+      await ci.until(() => ci.build(first.id).state === 'canceling', 'the extra build is stopped');
+      ci.finish(first.id, 'canceled');
+      ci.finish(bound, 'passed');
+      await pushed.shows('ci.yml', 'success');
+    },
+    has: ['sweep:ci.yml:2', 'failed sweep:ci.yml:2', 'sweep:ci.yml:1', 'sweep:ci.yml:0', 'marker_recorded'],
   },
   {
     name: 'lost-answer-found',
