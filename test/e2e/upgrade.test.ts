@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isGrpcServiceError } from '@temporalio/client';
+import { isGrpcServiceError, WorkflowNotFoundError } from '@temporalio/client';
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { type Fleet, fleet, roleEnv, type RoleName } from '../support/fleet.ts';
 import { everyPipelineOnce } from '../support/once.ts';
@@ -97,24 +97,35 @@ async function willReplay(release: Release, env: Record<string, string>): Promis
   expect(await release.whorl(['replay'], env)).toContain('replay on this code');
 }
 
+const askedAtOnce = 8;
+
 /** Each that is open is asked, so that whatever worker runs now has replayed it. */
-async function answered(pushed: Pushed[]): Promise<void> {
-  for (const { handle } of pushed) {
-    await until(
-      'an answer',
-      async () => {
-        try {
-          return (await handle.query('state')) !== undefined;
-        } catch (error) {
-          // No worker took it in time, as on a machine that has other things to do; it is asked again.
-          if (isGrpcServiceError(error) && error.code === deadlineExceeded) return false;
-          throw error;
-        }
-      },
-      60_000,
-    );
-  }
+async function answered(pushed: readonly Pushed[]): Promise<void> {
+  const rest = [...pushed];
+  const askRest = async (): Promise<void> => {
+    for (let one = rest.shift(); one; one = rest.shift()) await answers(one);
+  };
+  await Promise.all(Array.from({ length: askedAtOnce }, askRest));
 }
+
+const answers = ({ handle }: Pushed): Promise<boolean> =>
+  until(
+    'an answer',
+    async () => {
+      try {
+        const { status } = await handle.describe();
+        return status.name !== 'RUNNING' || (await handle.query('state')) !== undefined;
+      } catch (error) {
+        if (isNotYet(error)) return false;
+        throw error;
+      }
+    },
+    60_000,
+  );
+
+/** It was pushed just now, or no worker took the question in time, as on a machine that has other things to do. */
+const isNotYet = (error: unknown): boolean =>
+  error instanceof WorkflowNotFoundError || (isGrpcServiceError(error) && error.code === deadlineExceeded);
 
 /** WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND: news came while a task ended the workflow, so it is done again. */
 const newsCame = 1;
