@@ -47,7 +47,11 @@ test('what fits several pipelines is answered for each, and what is no name is r
   const whorl = await spindle({ roles: ['ingest', 'server'] });
   const sha = newSha();
   const both = [whorl.push(files, { newSha: sha }), whorl.push(files, { newSha: sha, kind: 'manual' })];
-  await until('both are planned', async () => (await whorl.sql`select from pipelines`).length === 2);
+  // Until then nobody is needed: they begin by themselves. From then on it is a worker.
+  await until('both are begun', async () => {
+    const begun = await whorl.sql`select from triggers where state = 'started'`;
+    return begun.length === 2;
+  });
   const { out, code } = await askWhy(whorl, [sha, '--json']);
   const { asked, answers } = JSON.parse(out) as { asked: string; answers: { pipeline: string }[] };
   expect(asked).toBe(sha);
