@@ -5,6 +5,7 @@ import { freePorts } from '../embedded/ports.ts';
 /** Where the SDK's own exporter answers in this process, on the loopback interface. */
 let exporter: string | undefined;
 
+/** So often on a port; then without metrics, because work is worth more than numbers. */
 const mostTries = 3;
 
 /**
@@ -13,44 +14,34 @@ const mostTries = 3;
  */
 export async function onRuntime<T>(log: Logger, connect: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries += 1) {
-    await install(log);
     try {
+      await install(log, tries <= mostTries);
       return await connect();
     } catch (error) {
-      if (!isPortTaken(error) || tries === mostTries) throw error;
-      warn(log, error, tries);
+      if (!isPortTaken(error) || tries > mostTries) throw error;
+      log.warn({ err: error, tries }, 'the port for the metrics of Temporal’s SDK could not be taken');
     }
   }
 }
 
-/** Signals are ours to handle, in the order that the roles need. */
-async function install(log: Logger): Promise<void> {
+/** Makes the runtime where there is none. Signals are ours to handle, in the order that the roles need. */
+async function install(log: Logger, measured: boolean): Promise<void> {
   // Its native part would write to standard output, past our log and what that hides.
   const logging = { forward: {}, filter: { core: 'WARN', other: 'ERROR' } } as const;
-  const options = { shutdownSignals: [], logger: asTemporalLogger(log), telemetryOptions: { logging } };
-  // Another process may take the port meanwhile; work is worth more than numbers.
-  for (let tries = 1; tries <= mostTries; tries += 1) {
-    const [port] = await freePorts(1);
-    const bindAddress = `127.0.0.1:${port}`;
-    const prometheus = { bindAddress, countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true };
-    try {
-      Runtime.install({ ...options, telemetryOptions: { logging, metrics: { prometheus } } });
-      exporter = `http://${bindAddress}/metrics`;
-      log.debug({ exporter }, 'Temporal’s SDK tells its metrics here');
-      return;
-    } catch (error) {
-      if (error instanceof IllegalStateError) return;
-      warn(log, error, tries);
-    }
+  const [port] = await freePorts(1);
+  const bindAddress = `127.0.0.1:${port}`;
+  const prometheus = { bindAddress, countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true };
+  const telemetryOptions = measured ? { logging, metrics: { prometheus } } : { logging };
+  try {
+    Runtime.install({ shutdownSignals: [], logger: asTemporalLogger(log), telemetryOptions });
+    exporter = measured ? `http://${bindAddress}/metrics` : undefined;
+    log.debug({ exporter }, 'Temporal’s SDK tells its metrics here');
+  } catch (error) {
+    if (!(error instanceof IllegalStateError)) throw error;
   }
-  Runtime.install(options);
-  exporter = undefined;
 }
 
 const isPortTaken = (error: unknown): boolean => error instanceof Error && /prometheus.*exporter/i.test(error.message);
-
-const warn = (log: Logger, err: unknown, tries: number): void =>
-  log.warn({ err, tries }, 'the port for the metrics of Temporal’s SDK could not be taken');
 
 /** The metrics of Temporal's SDK, `temporal_*`, in Prometheus's text format; empty while there are none. */
 export async function runtimeMetrics(): Promise<string> {

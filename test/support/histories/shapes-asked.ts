@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { answer, lose, loseAnswer } from '../../../sim/buildkite/index.ts';
 import type { Role } from '../../../src/roles/role.ts';
 import { boundTo, byHand, digested, send, webhookOf } from '../ci.ts';
@@ -227,7 +227,7 @@ export const askedShapes: readonly Shape[] = [
       ci.revokeToken(ci.token);
       await isParked(pushed);
       // Until the others are due, and wait with it.
-      await setTimeout(2_000);
+      await delay(2_000);
       ci.addToken({ token: ci.token });
       ci.reindex();
       await command('retry', pushed.id);
