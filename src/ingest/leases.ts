@@ -48,7 +48,14 @@ export type LeaseManager = {
   stop(): Promise<void>;
 };
 
-type Entry = { lease: Held; running: Running; lost: AbortController; validUntil: number; leaving: boolean };
+type Entry = {
+  lease: Held;
+  running: Running;
+  lost: AbortController;
+  validUntil: number;
+  /** is being given back, and when that is done */
+  leaving: Promise<void> | undefined;
+};
 
 /** After another process's time is over, and between two looks at the least. */
 const restMs = 50;
@@ -127,8 +134,17 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
 
   const giveUp = async (source: string, why: string): Promise<void> => {
     const entry = entries.get(source);
-    if (!entry || entry.leaving) return;
-    entry.leaving = true;
+    if (!entry) return;
+    entry.leaving ??= giveBack(source, entry, why);
+    await entry.leaving;
+  };
+
+  const isKept = (source: string): boolean => {
+    const entry = entries.get(source);
+    return entry !== undefined && entry.leaving === undefined;
+  };
+
+  const giveBack = async (source: string, entry: Entry, why: string): Promise<void> => {
     log.info({ source, epoch: `${entry.lease.epoch}` }, `giving the source back: ${why}`);
     await stopQuietly(source, entry.running);
     if (entries.get(source) !== entry) return; // lost while it drained
@@ -151,7 +167,7 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
       log.info({ source, epoch: `${epoch}` }, 'took the source');
       try {
         const running = options.start(source, lease);
-        entries.set(source, { lease, running, lost, validUntil: began + ttlMs, leaving: false });
+        entries.set(source, { lease, running, lost, validUntil: began + ttlMs, leaving: undefined });
       } catch (error) {
         log.error({ source, err: error }, 'could not start the source; its lease will expire');
       }
@@ -184,7 +200,7 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
     const mayHold = quotas(kinds, rank, members);
     for (const [kind, sources] of kinds) {
       const quota = mayHold.get(kind) ?? 0;
-      const mine = sources.filter((source) => entries.get(source)?.leaving === false);
+      const mine = sources.filter(isKept);
       for (const source of mine.slice(quota)) void giveUp(source, `${members} processes share what there is`);
       const free = sources.filter((source) => !entries.has(source) && !ending.has(source));
       if (mine.length < quota && free.length > 0) await take(free, quota - mine.length);

@@ -290,10 +290,11 @@ test('a reader whose lease has gone to another process writes nothing more, and 
   expect(knots.stats().get(knot.host)?.connected).toBe(false);
 });
 
-test('knots come and go while running: one without repos is closed within a second, and starts anew later', async () => {
+test('knots come and go while running: one without repos is closed at once, and starts anew later', async () => {
   const [one, two] = [await knotWith(), await knotWith()];
   await pin(one);
-  const { leases } = ingest();
+  // no look at what is wanted comes by itself meanwhile
+  const { leases } = ingest({ ttlMs: 300_000 });
   await one.connected();
   push(one);
   await arrived(pipelines(one));
@@ -302,10 +303,8 @@ test('knots come and go while running: one without repos is closed within a seco
   await two.connected();
   expect(leases.held().toSorted()).toEqual([`knot/${one.host}`, `knot/${two.host}`].toSorted());
 
-  const began = performance.now();
   await unpinRepo(db.sql, { knot: one.host, ...repo });
   await until('the socket to close', () => one.connections[0]?.closedAt);
-  expect(performance.now() - began).toBeLessThan(1_000);
   await until('the cursor to be forgotten', async () => (await cursorOf(one)) === undefined);
 
   const again = Date.now();
