@@ -4,8 +4,10 @@ import { pino } from 'pino';
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { freePorts } from '../../src/embedded/ports.ts';
 import { startPatiently, TemporalAway } from '../../src/roles/patience.ts';
-import { fleet } from '../support/fleet.ts';
+import { fleet, roleEnv } from '../support/fleet.ts';
 import { linked } from '../support/linked.ts';
+import { startRoleProcess } from '../support/role-process.ts';
+import { until } from '../support/until.ts';
 
 vi.setConfig({ testTimeout: 90_000 });
 
@@ -25,20 +27,25 @@ async function forward(port: number, to: number): Promise<void> {
 }
 
 test('each role may be started before its database', async () => {
-  const { whorl, start } = await fleet();
+  const { whorl } = await fleet();
   const there = new URL(whorl.databaseUrl);
   const [port = 0] = await freePorts(1);
   const late = new URL(whorl.databaseUrl);
   late.host = `127.0.0.1:${port}`;
-  const starting = (['ingest', 'worker', 'server'] as const).map((role) =>
-    start(role, { WHORL_DATABASE_URL: late.href }),
-  );
-  const first = await Promise.race([...starting, delay(3_000, 'waiting')]);
-  expect(first).toBe('waiting');
+  const env = { ...roleEnv(whorl), WHORL_DATABASE_URL: late.href };
+  const logs: Record<string, unknown>[][] = [];
+  const starting = (['ingest', 'worker', 'server'] as const).map((role) => {
+    const said: Record<string, unknown>[] = [];
+    logs.push(said);
+    return startRoleProcess(role, env, { quiet: true, log: said });
+  });
+  const waits = ({ msg }: Record<string, unknown>): boolean =>
+    String(msg).includes('cannot start yet: the database does not answer');
+  const ended = Promise.all(starting);
+  await Promise.race([until('all to wait', () => logs.every((said) => said.some(waits))), ended]);
+  expect(logs.map((said) => said.some(({ msg }) => String(msg).endsWith('is ready')))).toEqual([false, false, false]);
   await forward(port, Number(there.port));
-  for (const { log: said } of await Promise.all(starting)) {
-    expect(said.some(({ msg }) => String(msg).includes('cannot start yet: the database does not answer'))).toBe(true);
-  }
+  await ended;
 });
 
 test('a worker that loses Temporal while it starts waits for it', async () => {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isGrpcServiceError, WorkflowNotFoundError } from '@temporalio/client';
+import { isGrpcServiceError, ServiceError, WorkflowNotFoundError } from '@temporalio/client';
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { type Fleet, fleet, roleEnv, type RoleName } from '../support/fleet.ts';
 import { everyPipelineOnce } from '../support/once.ts';
@@ -124,8 +124,12 @@ const answers = ({ handle }: Pushed): Promise<boolean> =>
   );
 
 /** It was pushed just now, or no worker took the question in time, as on a machine that has other things to do. */
-const isNotYet = (error: unknown): boolean =>
-  error instanceof WorkflowNotFoundError || (isGrpcServiceError(error) && error.code === deadlineExceeded);
+function isNotYet(error: unknown): boolean {
+  if (error instanceof WorkflowNotFoundError) return true;
+  // the client says in its own words that it could not ask, and why in the cause
+  const cause = error instanceof ServiceError ? error.cause : error;
+  return isGrpcServiceError(cause) && cause.code === deadlineExceeded;
+}
 
 /** WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND: news came while a task ended the workflow, so it is done again. */
 const newsCame = 1;

@@ -18,13 +18,15 @@ export interface RoleProcessOptions {
   onExit?(): void;
   /** Hides what Temporal's SDK prints on standard output, as it does of whoever is killed. */
   quiet?: boolean;
+  /** Takes what it logs, for who looks before it is ready. */
+  log?: Record<string, unknown>[];
 }
 
 /** Starts a role as an operator does, as a process of its own. It is killed at the end of the test at the latest. */
 export async function startRoleProcess(
   role: 'ingest' | 'worker' | 'server' | 'up',
   env: Record<string, string>,
-  { root = path.join(import.meta.dirname, '../..'), onExit, quiet = false }: RoleProcessOptions = {},
+  { root = path.join(import.meta.dirname, '../..'), onExit, quiet = false, log = [] }: RoleProcessOptions = {},
 ): Promise<RoleProcess> {
   const main = path.join(root, 'src/main.ts');
   const child = spawn(process.execPath, [main, role], {
@@ -50,7 +52,6 @@ export async function startRoleProcess(
     child.kill('SIGKILL');
     await once(child, 'exit');
   });
-  const log: Record<string, unknown>[] = [];
   const ready = Promise.withResolvers<void>();
   const exit = once(child, 'exit');
   void exit.then(() => onExit?.());
