@@ -11,10 +11,12 @@ import { until } from '../support/until.ts';
 /** The release before operators got their tools: what this one must be able to take over from, and give back to. */
 const before = '98fb5ca';
 
-vi.setConfig({ testTimeout: 600_000 });
+vi.setConfig({ testTimeout: 900_000 });
 
 /** grpc's code */
 const deadlineExceeded = 4;
+/** FAILED_PRECONDITION: its last task failed, and is tried again; why is looked at in the end. */
+const taskFailed = 9;
 
 const open = 90;
 const parked = 10;
@@ -82,9 +84,9 @@ test('100 open pipelines go from the release before to this one, back, and forth
   whorl.ci.pipeline('acme/missing');
   for (const one of waiting) expect((await whorl.command('retry', one.id, 'ci.yml')).state).toBe('done');
   const everything = [...waiting, ...pushed];
-  await until('all have a build', () => whorl.ci.builds().length === everything.length, 60_000);
+  await until('all have a build', () => whorl.ci.builds().length === everything.length, 180_000);
   for (const { id, state } of whorl.ci.builds()) if (state !== 'passed') whorl.ci.finish(id, 'passed');
-  await everyPipelineOnce(all, everything);
+  await everyPipelineOnce(all, everything, 240_000);
   await noTaskFailed(everything);
   const complaints = all.members.flatMap(({ log }) =>
     log.filter(({ err, msg }) => /TMPRL1100|ondetermin/.test(JSON.stringify([err, msg]))),
@@ -120,7 +122,7 @@ const answers = ({ handle }: Pushed): Promise<boolean> =>
         throw error;
       }
     },
-    60_000,
+    180_000,
   );
 
 /** It was pushed just now, or no worker took the question in time, as on a machine that has other things to do. */
@@ -128,7 +130,7 @@ function isNotYet(error: unknown): boolean {
   if (error instanceof WorkflowNotFoundError) return true;
   // the client says in its own words that it could not ask, and why in the cause
   const cause = error instanceof ServiceError ? error.cause : error;
-  return isGrpcServiceError(cause) && cause.code === deadlineExceeded;
+  return isGrpcServiceError(cause) && [deadlineExceeded, taskFailed].includes(cause.code);
 }
 
 /** WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND: news came while a task ended the workflow, so it is done again. */
