@@ -132,6 +132,18 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
     return renewed;
   };
 
+  const giveBack = async (source: string, entry: Entry, why: string): Promise<void> => {
+    log.info({ source, epoch: `${entry.lease.epoch}` }, `giving the source back: ${why}`);
+    await stopQuietly(source, entry.running);
+    if (entries.get(source) !== entry) return; // lost while it drained
+    await within(ttlMs, releaseLeases(sql, owner, [entry.lease])).catch((error: unknown) => {
+      log.warn({ source, err: error }, 'could not give the lease back; it will expire');
+    });
+    if (entries.get(source) === entry) entries.delete(source);
+    watchExpiry();
+  };
+
+  /** Who gives up what is being given back already waits for that, so that nobody ends before it. */
   const giveUp = async (source: string, why: string): Promise<void> => {
     const entry = entries.get(source);
     if (!entry) return;
@@ -142,17 +154,6 @@ export function leaseManager(options: LeaseOptions): LeaseManager {
   const isKept = (source: string): boolean => {
     const entry = entries.get(source);
     return entry !== undefined && entry.leaving === undefined;
-  };
-
-  const giveBack = async (source: string, entry: Entry, why: string): Promise<void> => {
-    log.info({ source, epoch: `${entry.lease.epoch}` }, `giving the source back: ${why}`);
-    await stopQuietly(source, entry.running);
-    if (entries.get(source) !== entry) return; // lost while it drained
-    await within(ttlMs, releaseLeases(sql, owner, [entry.lease])).catch((error: unknown) => {
-      log.warn({ source, err: error }, 'could not give the lease back; it will expire');
-    });
-    if (entries.get(source) === entry) entries.delete(source);
-    watchExpiry();
   };
 
   const take = async (sources: string[], limit: number): Promise<void> => {

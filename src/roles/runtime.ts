@@ -35,7 +35,7 @@ async function install(log: Logger, measured: boolean): Promise<void> {
   try {
     Runtime.install({ shutdownSignals: [], logger: asTemporalLogger(log), telemetryOptions });
     exporter = measured ? `http://${bindAddress}/metrics` : undefined;
-    log.debug({ exporter }, 'Temporal’s SDK tells its metrics here');
+    if (measured) log.debug({ exporter }, 'Temporal’s SDK tells its metrics here');
   } catch (error) {
     if (!(error instanceof IllegalStateError)) throw error;
   }

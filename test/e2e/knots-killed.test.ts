@@ -110,7 +110,7 @@ test('a process that was frozen past its lease changes nothing when it wakes up,
 
 test.each([
   { whose: 'its own', owners: ['a', 'b'] },
-  // it gives the knot away already when it is told to end
+  // it may be giving the knot away already when it is told to end
   { whose: 'the share of the other', owners: ['b', 'a'] },
 ])(
   'a process that is told to end gives a knot that is $whose to the other, and does not let it expire',
